@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Block devices that a table holds open, as plain handles.
+
+use super::bindings;
+use core::ptr::NonNull;
+
+/// A block device, for comparison and for directing I/O to it.
+///
+/// # Invariants
+///
+/// The device stays open for as long as the handle is used: handles are taken from a table's
+/// `dm_dev` (held by the target until its destructor) or from the target's own disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockDev(NonNull<bindings::block_device>);
+
+// SAFETY: a handle; everything done through it is synchronised by the block layer.
+unsafe impl Send for BlockDev {}
+// SAFETY: as above.
+unsafe impl Sync for BlockDev {}
+
+impl BlockDev {
+    /// Wraps a device that outlives all uses of the handle (the type's invariant).
+    pub(super) fn from_raw(raw: *mut bindings::block_device) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::block_device {
+        self.0.as_ptr()
+    }
+
+    /// The device's size in sectors.
+    pub(crate) fn sectors(&self) -> u64 {
+        // SAFETY: by the type invariant the device is open.
+        unsafe { bindings::drr_bdev_nr_sectors(self.as_ptr()) }
+    }
+
+    /// Whether the device takes discards at all.
+    pub(crate) fn max_discard_sectors(&self) -> u32 {
+        // SAFETY: by the type invariant the device is open.
+        unsafe { bindings::drr_bdev_max_discard_sectors(self.as_ptr()) }
+    }
+
+    /// Makes everything written so far durable. Sleeps (one I/O).
+    pub(crate) fn flush(&self) -> kernel::error::Result {
+        // SAFETY: by the type invariant the device is open.
+        kernel::error::to_result(unsafe { bindings::blkdev_issue_flush(self.as_ptr()) })
+    }
+
+    /// Discards a range and waits for it. Sleeps.
+    pub(crate) fn discard(&self, sector: u64, sectors: u64) -> kernel::error::Result {
+        // SAFETY: by the type invariant the device is open.
+        kernel::error::to_result(unsafe {
+            bindings::drr_bdev_discard(self.as_ptr(), sector, sectors)
+        })
+    }
+}

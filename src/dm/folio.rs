@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page cache as DRR sees it: the memory that a read fills, and frames that may hold what it
+//! asks for.
+//!
+//! No reference on a folio or an inode outlives a call of this module's users: [`LockedSource`]
+//! is taken and released inside one serve, and everything kept longer is a number that is checked
+//! again (kernel-notes: "The page cache, seen from a block driver").
+//!
+//! Lock order: a source is only ever try-locked, one at a time; nothing here waits.
+//!
+//! # Invariants
+//!
+//! 1. A bio's `bio_vec` table and the pages in it stay as they are until the bio ends. The bio
+//!    that map works on is borrowed; the bio of a read in flight is named by its [`Armed`], which
+//!    lives in that bio's own data and is checked to do so.
+//! 2. A locked, not uptodate folio of a layer's page cache is written by nobody but the read that
+//!    locked it; the bytes of a completed bio are stable until the bio is ended.
+//!
+//! Neighbours: shim/folio.c (inlines, RCU sections), drr/serve.rs and drr/record.rs (users).
+
+use super::{
+    bdev::BlockDev,
+    bindings,
+    bio::{Bio, Status},
+};
+use crate::drr::{hash::PAGE_WORDS, table::Table, ReadHook};
+use core::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr::NonNull};
+use kernel::{prelude::*, sync::Arc, types::Opaque};
+
+/// Bytes of a page of the data device.
+pub(crate) const PAGE_BYTES: u32 = 4096;
+
+/// The contents of a page.
+pub(crate) type Words = [u64; PAGE_WORDS];
+
+/// Fills a word from the kernel's random generator. Any context.
+pub(crate) fn random_word() -> u64 {
+    let mut word: u64 = 0;
+    // SAFETY: the buffer is eight bytes of ours.
+    unsafe { bindings::get_random_bytes((&raw mut word).cast(), 8) };
+    word
+}
+
+/// Why a recorded frame could not be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reject {
+    Offline,
+    Gone,
+    Mapping,
+    Locked,
+    NotUptodate,
+    Dirty,
+    Writeback,
+    Pinned,
+    Poisoned,
+}
+
+impl Reject {
+    fn from_raw(v: i32) -> Self {
+        match v as u32 {
+            bindings::DRR_SRC_OFFLINE => Self::Offline,
+            bindings::DRR_SRC_GONE => Self::Gone,
+            bindings::DRR_SRC_MAPPING => Self::Mapping,
+            bindings::DRR_SRC_LOCKED => Self::Locked,
+            bindings::DRR_SRC_NOT_UPTODATE => Self::NotUptodate,
+            bindings::DRR_SRC_DIRTY => Self::Dirty,
+            bindings::DRR_SRC_WRITEBACK => Self::Writeback,
+            bindings::DRR_SRC_PINNED => Self::Pinned,
+            _ => Self::Poisoned,
+        }
+    }
+}
+
+/// A page of page cache, locked, referenced, and checked to be usable as a source.
+///
+/// # Invariants
+///
+/// `page` belongs to a folio that this value holds a reference on and the lock of.
+pub(crate) struct LockedSource {
+    page: NonNull<bindings::page>,
+}
+
+impl LockedSource {
+    /// Takes frame `pfn` if it is page `index` of the mapping at address `mapping` and can be
+    /// copied now. Never waits. Any context but hard interrupt.
+    pub(crate) fn take(pfn: u32, mapping: usize, index: u64) -> Result<Self, Reject> {
+        let mut page = core::ptr::null_mut();
+        // SAFETY: any number may be asked for; `page` is ours to be written.
+        let why =
+            unsafe { bindings::drr_source_take(u64::from(pfn), mapping, index, &raw mut page) };
+        match NonNull::new(page) {
+            // INVARIANT: success hands over the reference and the lock.
+            Some(page) if why as u32 == bindings::DRR_SRC_OK => Ok(Self { page }),
+            _ => Err(Reject::from_raw(why)),
+        }
+    }
+
+    /// Copies into a page that nobody else sees.
+    pub(crate) fn copy_to(&self, to: &mut PrivatePage) -> Result<(), Reject> {
+        self.copy(to.page)
+    }
+
+    /// Copies into a page that the read in hand is to fill.
+    pub(crate) fn copy_to_own(&self, to: &mut OwnPage<'_>) -> Result<(), Reject> {
+        self.copy(to.piece.page)
+    }
+
+    fn copy(&self, to: NonNull<bindings::page>) -> Result<(), Reject> {
+        // SAFETY: the source is live by the type invariant; `to` is a page that the caller may
+        // write, and no reference to its bytes exists (both types lend theirs by borrow). The source
+        // may be changed meanwhile by who has it mapped: C copies, and the hash of the copy decides.
+        let err = unsafe { bindings::drr_source_copy(self.page.as_ptr(), to.as_ptr()) };
+        if err == 0 {
+            Ok(())
+        } else {
+            Err(Reject::Poisoned)
+        }
+    }
+}
+
+impl Drop for LockedSource {
+    fn drop(&mut self) {
+        // SAFETY: by the type invariant the lock and the reference are ours.
+        unsafe { bindings::drr_source_release(self.page.as_ptr()) };
+    }
+}
+
+/// A page of our own.
+///
+/// # Invariants
+///
+/// `page` is an allocated page that this value owns, `words` its permanent address.
+pub(crate) struct PrivatePage {
+    page: NonNull<bindings::page>,
+    words: NonNull<Words>,
+}
+
+// SAFETY: plain memory that the value owns.
+unsafe impl Send for PrivatePage {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for PrivatePage {}
+
+impl PrivatePage {
+    /// Allocates without waiting. Any context but NMI.
+    pub(crate) fn new() -> Option<Self> {
+        // SAFETY: an allocation without requirements.
+        let page = NonNull::new(unsafe { bindings::drr_page_alloc() })?;
+        // SAFETY: just allocated, and not from high memory.
+        let virt = unsafe { bindings::drr_page_virt(page.as_ptr()) };
+        match NonNull::new(virt.cast::<Words>()) {
+            // INVARIANT: as allocated.
+            Some(words) => Some(Self { page, words }),
+            None => {
+                // SAFETY: allocated above and not handed out.
+                unsafe { bindings::drr_page_free(page.as_ptr()) };
+                None
+            }
+        }
+    }
+
+    /// The contents (arbitrary before the first copy).
+    pub(crate) fn words(&self) -> &Words {
+        // SAFETY: a page of ours by the type invariant, aligned to its size, and not written
+        // while borrowed: `copy_to` takes `&mut`.
+        unsafe { self.words.as_ref() }
+    }
+
+    fn bytes_at(&self, at: u32, len: u32) -> Option<*const c_void> {
+        if at.checked_add(len)? > PAGE_BYTES {
+            return None;
+        }
+        // SAFETY: inside the page by the check above.
+        Some(unsafe { self.words.as_ptr().cast::<u8>().add(at as usize) }.cast())
+    }
+}
+
+impl Drop for PrivatePage {
+    fn drop(&mut self) {
+        // SAFETY: owned by the type invariant.
+        unsafe { bindings::drr_page_free(self.page.as_ptr()) };
+    }
+}
+
+impl Bio {
+    /// Whether this is a read of plain data: neither inline encryption nor integrity data, which
+    /// make what the disk returns and what the reader gets two things.
+    pub(crate) fn is_plain_read(&self) -> bool {
+        // SAFETY: the bio is live by its type invariant.
+        unsafe { bindings::drr_bio_is_plain_read(self.as_ptr()) }
+    }
+}
+
+/// A walk over the memory that a bio fills, page by page.
+///
+/// # Invariants
+///
+/// `bvecs` and `iter` describe pages that the bio borrowed for `'a` will fill or has filled
+/// (file invariant 1).
+#[derive(Clone)]
+pub(crate) struct Pieces<'a> {
+    bvecs: *const bindings::bio_vec,
+    iter: bindings::bvec_iter,
+    _bio: PhantomData<&'a ()>,
+}
+
+impl<'a> Pieces<'a> {
+    /// All that is still to be done of `bio`.
+    pub(crate) fn of(bio: &'a Bio) -> Self {
+        let raw = bio.as_ptr();
+        // SAFETY: the bio is live by its type invariant.
+        let bvecs = unsafe { (*raw).bi_io_vec };
+        // SAFETY: as above.
+        let iter = unsafe { (*raw).bi_iter };
+        // INVARIANT: the bio's own table, borrowed with it.
+        Self {
+            bvecs,
+            iter,
+            _bio: PhantomData,
+        }
+    }
+
+    /// Bytes that are left.
+    pub(crate) fn bytes(&self) -> u32 {
+        self.iter.bi_size
+    }
+
+    /// The next part of one page, at most `max` bytes of it, and steps over it.
+    pub(crate) fn next(&mut self, max: u32) -> Option<Piece<'a>> {
+        let mut raw = bindings::drr_piece::default();
+        // SAFETY: by the type invariant the iterator is inside the table.
+        if !unsafe { bindings::drr_bvec_piece(self.bvecs, &raw const self.iter, &raw mut raw) } {
+            return None;
+        }
+        let len = raw.len.min(max);
+        let page = NonNull::new(raw.page)?;
+        if len == 0 {
+            return None;
+        }
+        // SAFETY: as above; `len` is not more than what is left.
+        unsafe { bindings::drr_bvec_advance(self.bvecs, &raw mut self.iter, len) };
+        // INVARIANT: a part of the bio's memory.
+        Some(Piece {
+            page,
+            offset: raw.offset,
+            len,
+            _bio: PhantomData,
+        })
+    }
+
+    /// Steps over `bytes`.
+    pub(crate) fn skip(&mut self, bytes: u32) {
+        let n = bytes.min(self.bytes());
+        if n != 0 {
+            // SAFETY: by the type invariant and the bound.
+            unsafe { bindings::drr_bvec_advance(self.bvecs, &raw mut self.iter, n) };
+        }
+    }
+}
+
+/// A part of one page that a bio fills.
+///
+/// # Invariants
+///
+/// `offset .. offset + len` of `page` belongs to the bio borrowed for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    page: NonNull<bindings::page>,
+    offset: u32,
+    len: u32,
+    _bio: PhantomData<&'a ()>,
+}
+
+impl<'a> Piece<'a> {
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether the CPU may touch the memory at all (not so for peer-to-peer DMA).
+    pub(crate) fn is_ordinary(&self) -> bool {
+        // SAFETY: live by the type invariant.
+        unsafe { bindings::drr_page_is_ordinary(self.page.as_ptr()) }
+    }
+
+    /// The page as one of the layer's own page cache, when it is whole, locked, not uptodate,
+    /// and in the mapping of a file on `own` or of `own` itself. Any context.
+    pub(crate) fn own(&self, own: BlockDev) -> Option<OwnPage<'a>> {
+        if self.offset != 0 || self.len != PAGE_BYTES {
+            return None;
+        }
+        let mut place = bindings::drr_place::default();
+        // SAFETY: the page is live by the type invariant, the device by its own; `place` is ours.
+        if !unsafe { bindings::drr_page_own(self.page.as_ptr(), own.as_ptr(), &raw mut place) } {
+            return None;
+        }
+        Some(OwnPage {
+            piece: *self,
+            place,
+        })
+    }
+
+    /// Writes bytes of `from`, beginning at `at`, over the whole piece.
+    pub(crate) fn fill(&self, from: &PrivatePage, at: u32) -> bool {
+        let Some(bytes) = from.bytes_at(at, self.len) else {
+            return false;
+        };
+        // SAFETY: the piece is memory that this bio is to fill, by the type invariant; `bytes`
+        // has `len` bytes.
+        unsafe { bindings::drr_page_fill(self.page.as_ptr(), self.offset, bytes, self.len) };
+        true
+    }
+
+    /// Whether the piece holds other bytes than `from` at `at`.
+    pub(crate) fn differs(&self, from: &PrivatePage, at: u32) -> bool {
+        let Some(bytes) = from.bytes_at(at, self.len) else {
+            return true;
+        };
+        // SAFETY: live by the type invariant; `bytes` has `len` bytes.
+        unsafe { bindings::drr_page_differs(self.page.as_ptr(), self.offset, bytes, self.len) }
+    }
+}
+
+/// A whole page of the layer's own page cache that the bio in hand fills.
+///
+/// # Invariants
+///
+/// The piece is a whole page whose folio is locked and not uptodate (file invariant 2).
+pub(crate) struct OwnPage<'a> {
+    piece: Piece<'a>,
+    place: bindings::drr_place,
+}
+
+impl OwnPage<'_> {
+    /// Address of the mapping.
+    pub(crate) fn mapping(&self) -> usize {
+        self.place.mapping
+    }
+
+    /// Index in the mapping.
+    pub(crate) fn index(&self) -> u64 {
+        self.place.index
+    }
+
+    /// The frame, when it fits a record.
+    pub(crate) fn pfn(&self) -> Option<u32> {
+        u32::try_from(self.place.pfn).ok()
+    }
+
+    /// Runs `f` over the contents.
+    pub(crate) fn with_words<R>(&self, f: impl FnOnce(&Words) -> R) -> R {
+        // SAFETY: the page is live by the invariants.
+        let addr = unsafe { bindings::drr_page_map(self.piece.page.as_ptr()) };
+        // SAFETY: a mapped page, aligned to its size; nobody writes it (file invariant 2), and
+        // `copy_to_own` needs `&mut`.
+        let out = f(unsafe { &*addr.cast::<Words>() });
+        // SAFETY: mapped above, unmapped once, in order.
+        unsafe { bindings::drr_page_unmap(addr) };
+        out
+    }
+}
+
+/// The bio of a read in flight, named from inside its own data.
+///
+/// # Invariants
+///
+/// The value came from a bio in `arm`; it is used only where its address shows that it lies in
+/// the data in front of that bio, hence while the bio is alive.
+pub(crate) struct Armed {
+    bio: NonNull<bindings::bio>,
+    iter: bindings::bvec_iter,
+}
+
+// SAFETY: a name for a bio that any thread may handle.
+unsafe impl Send for Armed {}
+
+/// More than the per-bio data and device-mapper's own header in front of a bio take.
+const NEAR: usize = 4096;
+
+impl Armed {
+    /// Notes what `bio` will fill; to be stored in the bio's data.
+    pub(crate) fn arm(bio: &Bio) -> Self {
+        let raw = bio.as_ptr();
+        Self {
+            // SAFETY: a bio's address is never null.
+            bio: unsafe { NonNull::new_unchecked(raw) },
+            // SAFETY: the bio is live by its type invariant.
+            iter: unsafe { (*raw).bi_iter },
+        }
+    }
+
+    fn is_in_place(&self) -> bool {
+        let here = core::ptr::from_ref(self).addr();
+        let bio = self.bio.as_ptr().addr();
+        here < bio && bio.wrapping_sub(here) < NEAR
+    }
+
+    /// The memory that the read fills. `None` when this is not in its bio's data.
+    pub(crate) fn pieces(&self) -> Option<Pieces<'_>> {
+        if !self.is_in_place() {
+            return None;
+        }
+        // SAFETY: the data that `self` lies in belongs to the bio, which is therefore alive.
+        let bvecs = unsafe { (*self.bio.as_ptr()).bi_io_vec };
+        // INVARIANT: the iterator was the bio's own; lower layers advance the bio's, not this copy.
+        Some(Pieces {
+            bvecs,
+            iter: self.iter,
+            _bio: PhantomData,
+        })
+    }
+}
+
+/// What puts the end of a read off to a worker; a field of [`ReadHook`].
+///
+/// # Invariants
+///
+/// While the work is queued, `bio` is the bio in whose data this lies, and nobody else touches the
+/// hook.
+pub(crate) struct Deferred {
+    work: Opaque<bindings::work_struct>,
+    bio: *mut bindings::bio,
+}
+
+// SAFETY: handled by one thread at a time (type invariant).
+unsafe impl Send for Deferred {}
+// SAFETY: has no method that takes `&self`.
+unsafe impl Sync for Deferred {}
+
+impl Default for Deferred {
+    fn default() -> Self {
+        Self {
+            work: Opaque::uninit(),
+            bio: core::ptr::null_mut(),
+        }
+    }
+}
+
+/// The worker that finishes reads which are too large for interrupt context.
+///
+/// # Invariants
+///
+/// `wq` is a workqueue that this value owns.
+pub(crate) struct ReadQueue {
+    wq: NonNull<bindings::workqueue_struct>,
+}
+
+// SAFETY: a workqueue may be used from any thread.
+unsafe impl Send for ReadQueue {}
+// SAFETY: as above.
+unsafe impl Sync for ReadQueue {}
+
+impl ReadQueue {
+    /// Process context.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: no requirements.
+        let wq = NonNull::new(unsafe { bindings::drr_read_queue_new() }).ok_or(ENOMEM)?;
+        // INVARIANT: created above.
+        Ok(Self { wq })
+    }
+
+    /// Takes a bio over whose read has succeeded and whose end_io callback is running: a worker
+    /// calls `ReadHook::run_deferred` on its hook, then ends it again, with success. The callback
+    /// answers DM_ENDIO_INCOMPLETE (drivers/md/dm.c, clone_endio: the clone is left alone, and
+    /// ending it again comes to the same callback). Any context but NMI.
+    pub(crate) fn defer(&self, mut bio: Bio) {
+        let raw = bio.as_ptr();
+        let deferred = &raw mut bio.data().read_hook.deferred;
+        let _ = bio.into_raw();
+        // SAFETY: the hook is in the data of a live bio, which was ours alone until here.
+        // INVARIANT: `raw` is the bio whose data this is, and was given up.
+        unsafe { (*deferred).bio = raw };
+        // SAFETY: as above; this only computes an address.
+        let work = unsafe { Opaque::cast_into(&raw const (*deferred).work) };
+        // SAFETY: the queue is live by the type invariant; the work is not queued now (a read ends
+        // once), and stays in place until it has run, because the bio does.
+        unsafe { bindings::drr_read_work_queue(self.wq.as_ptr(), work, Some(run_deferred)) };
+    }
+}
+
+impl Drop for ReadQueue {
+    fn drop(&mut self) {
+        // SAFETY: owned by the type invariant. Waits for what is queued; never called from its own
+        // worker, because a read that is being finished keeps its pool alive until it has ended.
+        unsafe { bindings::destroy_workqueue(self.wq.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// Called by the workqueue with the work of a [`Deferred`] that `ReadQueue::defer` queued.
+unsafe extern "C" fn run_deferred(work: *mut bindings::work_struct) {
+    let deferred = work
+        .wrapping_byte_sub(offset_of!(Deferred, work))
+        .cast::<Deferred>();
+    let hook = deferred
+        .wrapping_byte_sub(offset_of!(ReadHook, deferred))
+        .cast::<ReadHook>();
+    // SAFETY: the work is a field of a live `Deferred` (function contract).
+    let bio = unsafe { (*deferred).bio };
+    // SAFETY: that one is a field of a live hook, which is ours alone while queued (invariant of
+    // `Deferred`).
+    unsafe { (*hook).run_deferred() };
+    let Some(bio) = NonNull::new(bio) else { return };
+    // SAFETY: the bio was given up to us in `defer`, which only takes clones of this module's
+    // targets. Its end_io comes a second time now, and finds the hook empty.
+    unsafe { Bio::from_raw(bio) }.end(Status::Ok);
+}
+
+/// Tells a table when memory goes off line, so that no record leads there any more.
+///
+/// # Invariants
+///
+/// `raw` is registered with `_table`'s address as its context.
+pub(crate) struct Hotplug {
+    raw: NonNull<bindings::drr_hotplug>,
+    /// Outlives the registration: it is dropped after it.
+    _table: Arc<Table>,
+}
+
+// SAFETY: the registration may be ended from any thread.
+unsafe impl Send for Hotplug {}
+// SAFETY: no method takes `&self`.
+unsafe impl Sync for Hotplug {}
+
+impl Hotplug {
+    /// Process context; sleeps.
+    pub(crate) fn new(table: Arc<Table>) -> Result<Self> {
+        let ctx = core::ptr::from_ref::<Table>(&table)
+            .cast_mut()
+            .cast::<c_void>();
+        // SAFETY: the context stays valid until the registration ends: `_table` is dropped after.
+        let raw = unsafe { bindings::drr_hotplug_new(Some(memory_leaves), ctx) };
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        // INVARIANT: registered above.
+        Ok(Self { raw, _table: table })
+    }
+}
+
+impl Drop for Hotplug {
+    fn drop(&mut self) {
+        // SAFETY: registered by the type invariant. Waits for a callback that is running.
+        unsafe { bindings::drr_hotplug_free(self.raw.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// `ctx` is the address of a live `Table`.
+unsafe extern "C" fn memory_leaves(ctx: *mut c_void) {
+    // SAFETY: the function's contract, kept by `Hotplug`.
+    let table = unsafe { &*ctx.cast::<Table>() };
+    table.drop_all();
+}

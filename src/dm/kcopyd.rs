@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copying and zeroing of whole chunks by the kernel's kcopyd.
+
+use super::{bdev::BlockDev, bindings, pooled::Pooled};
+use core::{ffi::c_void, ptr::NonNull};
+use kernel::{
+    error::from_err_ptr,
+    ffi::{c_int, c_ulong},
+    prelude::*,
+};
+
+/// A range of a device in sectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Region {
+    pub(crate) dev: BlockDev,
+    pub(crate) sector: u64,
+    pub(crate) sectors: u64,
+}
+
+impl Region {
+    fn to_raw(self) -> bindings::dm_io_region {
+        bindings::dm_io_region {
+            bdev: self.dev.as_ptr(),
+            sector: self.sector,
+            count: self.sectors,
+        }
+    }
+}
+
+/// What is told when a copy has ended.
+pub(crate) trait CopyDone: Sized + Send {
+    /// Called in kcopyd's thread (process context, must not wait for I/O of the same client).
+    fn copy_done(this: Pooled<Self>, ok: bool);
+}
+
+/// A kcopyd client.
+///
+/// # Invariants
+///
+/// `raw` is a client that this value owns.
+pub(crate) struct Kcopyd {
+    raw: NonNull<bindings::dm_kcopyd_client>,
+}
+
+// SAFETY: clients are synchronised inside.
+unsafe impl Send for Kcopyd {}
+// SAFETY: as above.
+unsafe impl Sync for Kcopyd {}
+
+impl Kcopyd {
+    /// Makes a client without throttling (`GFP_KERNEL`).
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: NULL means no throttle; an error pointer on failure.
+        let raw = unsafe { bindings::dm_kcopyd_client_create(core::ptr::null_mut()) };
+        let raw = from_err_ptr(raw)?;
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+        })
+    }
+
+    /// Copies `from` to `to` (as many sectors), then tells `job`. Process context.
+    pub(crate) fn copy<T: CopyDone>(&self, from: Region, to: Region, job: Pooled<T>) {
+        let mut from = from.to_raw();
+        let mut to = to.to_raw();
+        // SAFETY: kcopyd copies the regions before it returns; the context is the job, which the
+        // callback takes back exactly once.
+        unsafe {
+            bindings::dm_kcopyd_copy(
+                self.raw.as_ptr(),
+                &mut from,
+                1,
+                &mut to,
+                0,
+                Some(notify::<T>),
+                job.into_raw(),
+            )
+        };
+    }
+
+    /// Writes zeroes to `to`, then tells `job`. Process context.
+    pub(crate) fn zero<T: CopyDone>(&self, to: Region, job: Pooled<T>) {
+        let mut to = to.to_raw();
+        // SAFETY: as in `copy`.
+        unsafe {
+            bindings::dm_kcopyd_zero(
+                self.raw.as_ptr(),
+                1,
+                &mut to,
+                0,
+                Some(notify::<T>),
+                job.into_raw(),
+            )
+        };
+    }
+}
+
+extern "C" fn notify<T: CopyDone>(read_err: c_int, write_err: c_ulong, ctx: *mut c_void) {
+    // SAFETY: the context is the job that `copy` or `zero` gave up.
+    let job = unsafe { Pooled::<T>::from_raw(ctx) };
+    T::copy_done(job, read_err == 0 && write_err == 0);
+}
+
+impl Drop for Kcopyd {
+    fn drop(&mut self) {
+        // SAFETY: owned by the type invariant; destroying waits for jobs under way.
+        unsafe { bindings::dm_kcopyd_client_destroy(self.raw.as_ptr()) };
+    }
+}

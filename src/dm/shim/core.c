@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Shims of the target and I/O side: inlines and macros as real functions. */
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+
+#include "core.h"
+
+/* dm-thin's default (Documentation/admin-guide/device-mapper/thin-provisioning.rst). */
+static unsigned int no_space_timeout = 60;
+module_param(no_space_timeout, uint, 0644);
+MODULE_PARM_DESC(no_space_timeout,
+		 "Seconds until queued writes of a full pool fail, 0: never");
+
+unsigned int drr_param_no_space_timeout(void)
+{
+	return READ_ONCE(no_space_timeout);
+}
+
+int drr_bdev_discard(struct block_device *bdev, sector_t sector, sector_t sectors)
+{
+	return blkdev_issue_discard(bdev, sector, sectors, GFP_NOIO);
+}
+
+void drr_bio_set_dev(struct bio *bio, struct block_device *bdev)
+{
+	bio_set_dev(bio, bdev);
+}
+
+void drr_bio_set_sector(struct bio *bio, sector_t sector)
+{
+	bio->bi_iter.bi_sector = sector;
+}
+
+void drr_bio_end(struct bio *bio, u8 status)
+{
+	bio->bi_status = (__force blk_status_t)status;
+	bio_endio(bio);
+}
+
+void drr_zero_fill_bio(struct bio *bio)
+{
+	zero_fill_bio(bio);
+}
+
+sector_t drr_bdev_nr_sectors(struct block_device *bdev)
+{
+	return bdev_nr_sectors(bdev);
+}
+
+unsigned int drr_bdev_max_discard_sectors(struct block_device *bdev)
+{
+	return bdev_max_discard_sectors(bdev);
+}
+
+struct block_device *drr_md_part0(struct mapped_device *md)
+{
+	return dm_disk(md)->part0;
+}
+
+struct rw_semaphore *drr_rwsem_new(void)
+{
+	struct rw_semaphore *sem = kmalloc(sizeof(*sem), GFP_KERNEL);
+
+	if (sem)
+		init_rwsem(sem);
+	return sem;
+}
+
+void drr_rwsem_free(struct rw_semaphore *sem)
+{
+	kfree(sem);
+}
+
+struct srcu_struct *drr_srcu_new(void)
+{
+	struct srcu_struct *ssp = kzalloc(sizeof(*ssp), GFP_KERNEL);
+
+	if (ssp && init_srcu_struct(ssp)) {
+		kfree(ssp);
+		ssp = NULL;
+	}
+	return ssp;
+}
+
+void drr_srcu_free(struct srcu_struct *ssp)
+{
+	/* A grace period that was only polled for may still be under way. */
+	synchronize_srcu(ssp);
+	cleanup_srcu_struct(ssp);
+	kfree(ssp);
+}
+
+int drr_srcu_down_read(struct srcu_struct *ssp)
+{
+	return srcu_down_read(ssp);
+}
+
+void drr_srcu_up_read(struct srcu_struct *ssp, int idx)
+{
+	srcu_up_read(ssp, idx);
+}
+
+struct drr_spin {
+	spinlock_t lock;
+};
+
+struct drr_spin *drr_spin_new(void)
+{
+	struct drr_spin *s = kmalloc(sizeof(*s), GFP_KERNEL);
+
+	if (s)
+		spin_lock_init(&s->lock);
+	return s;
+}
+
+void drr_spin_free(struct drr_spin *s)
+{
+	kfree(s);
+}
+
+unsigned long drr_spin_lock(struct drr_spin *s)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&s->lock, flags);
+	return flags;
+}
+
+void drr_spin_unlock(struct drr_spin *s, unsigned long flags)
+{
+	spin_unlock_irqrestore(&s->lock, flags);
+}
+
+mempool_t *drr_mempool_new(int min_nr, size_t size)
+{
+	return mempool_create_kmalloc_pool(min_nr, size);
+}
+
+void *drr_mempool_alloc_nowait(mempool_t *pool)
+{
+	return mempool_alloc(pool, GFP_NOWAIT | __GFP_NOWARN);
+}
+
+struct workqueue_struct *drr_workqueue_new(const char *name)
+{
+	return alloc_ordered_workqueue("%s", WQ_MEM_RECLAIM, name);
+}
+
+void drr_workqueue_flush(struct workqueue_struct *wq)
+{
+	flush_workqueue(wq);
+}
+
+/* A delayed work and the Rust function and object that it runs. */
+struct drr_work {
+	struct delayed_work dw;
+	void (*fn)(void *ctx);
+	void *ctx;
+};
+
+static void drr_work_run(struct work_struct *work)
+{
+	struct drr_work *w = container_of(to_delayed_work(work), struct drr_work, dw);
+
+	w->fn(READ_ONCE(w->ctx));
+}
+
+struct drr_work *drr_work_new(void (*fn)(void *ctx))
+{
+	struct drr_work *w = kzalloc(sizeof(*w), GFP_KERNEL);
+
+	if (w) {
+		INIT_DELAYED_WORK(&w->dw, drr_work_run);
+		w->fn = fn;
+	}
+	return w;
+}
+
+void drr_work_free(struct drr_work *w)
+{
+	kfree(w);
+}
+
+void drr_work_set_ctx(struct drr_work *w, void *ctx)
+{
+	WRITE_ONCE(w->ctx, ctx);
+}
+
+void *drr_work_disable(struct drr_work *w)
+{
+	disable_delayed_work_sync(&w->dw);
+	return xchg(&w->ctx, NULL);
+}
+
+void drr_work_queue(struct workqueue_struct *wq, struct drr_work *w,
+		    unsigned int ms)
+{
+	if (ms)
+		queue_delayed_work(wq, &w->dw, msecs_to_jiffies(ms));
+	else
+		mod_delayed_work(wq, &w->dw, 0);
+}
+
+void drr_work_cancel(struct drr_work *w)
+{
+	cancel_delayed_work_sync(&w->dw);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Shims of the target and I/O side; the contracts are at their Rust wrappers. */
+#ifndef DRR_SHIM_CORE_H
+#define DRR_SHIM_CORE_H
+
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/mempool.h>
+#include <linux/rwsem.h>
+#include <linux/srcu.h>
+#include <linux/workqueue.h>
+
+void drr_bio_set_dev(struct bio *bio, struct block_device *bdev);
+void drr_bio_set_sector(struct bio *bio, sector_t sector);
+void drr_bio_end(struct bio *bio, u8 status);
+void drr_zero_fill_bio(struct bio *bio);
+
+sector_t drr_bdev_nr_sectors(struct block_device *bdev);
+unsigned int drr_bdev_max_discard_sectors(struct block_device *bdev);
+
+struct rw_semaphore *drr_rwsem_new(void);
+void drr_rwsem_free(struct rw_semaphore *sem);
+
+struct srcu_struct *drr_srcu_new(void);
+void drr_srcu_free(struct srcu_struct *ssp);
+int drr_srcu_down_read(struct srcu_struct *ssp);
+void drr_srcu_up_read(struct srcu_struct *ssp, int idx);
+
+unsigned int drr_param_no_space_timeout(void);
+
+int drr_bdev_discard(struct block_device *bdev, sector_t sector, sector_t sectors);
+
+struct block_device *drr_md_part0(struct mapped_device *md);
+
+struct drr_spin;
+struct drr_spin *drr_spin_new(void);
+void drr_spin_free(struct drr_spin *s);
+unsigned long drr_spin_lock(struct drr_spin *s);
+void drr_spin_unlock(struct drr_spin *s, unsigned long flags);
+
+mempool_t *drr_mempool_new(int min_nr, size_t size);
+void *drr_mempool_alloc_nowait(mempool_t *pool);
+
+struct workqueue_struct *drr_workqueue_new(const char *name);
+void drr_workqueue_flush(struct workqueue_struct *wq);
+
+struct drr_work;
+struct drr_work *drr_work_new(void (*fn)(void *ctx));
+void drr_work_free(struct drr_work *w);
+void drr_work_set_ctx(struct drr_work *w, void *ctx);
+void *drr_work_disable(struct drr_work *w);
+void drr_work_queue(struct workqueue_struct *wq, struct drr_work *w,
+		    unsigned int ms);
+void drr_work_cancel(struct drr_work *w);
+
+#endif

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shims of the page-cache side. Logic is here only where several steps must
+ * share one RCU section (drr_source_take, drr_page_own).
+ */
+#include <linux/blk-integrity.h>
+#include <linux/blk-crypto.h>
+#include <linux/bvec.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "folio.h"
+
+bool drr_bio_is_plain_read(const struct bio *bio)
+{
+	return bio_op(bio) == REQ_OP_READ && !bio_has_crypt_ctx((struct bio *)bio) &&
+	       !bio_integrity((struct bio *)bio);
+}
+
+bool drr_bvec_piece(const struct bio_vec *bvecs, const struct bvec_iter *iter,
+		    struct drr_piece *piece)
+{
+	struct bio_vec bv;
+
+	if (!iter->bi_size)
+		return false;
+	bv = bvec_iter_bvec(bvecs, *iter);
+	piece->page = bv.bv_page;
+	piece->offset = bv.bv_offset;
+	piece->len = bv.bv_len;
+	return bv.bv_len != 0;
+}
+
+void drr_bvec_advance(const struct bio_vec *bvecs, struct bvec_iter *iter,
+		      u32 bytes)
+{
+	bvec_iter_advance(bvecs, iter, bytes);
+}
+
+/* Memory of a device (peer-to-peer DMA) must not be touched by the CPU. */
+bool drr_page_is_ordinary(struct page *page)
+{
+	return !is_zone_device_page(page);
+}
+
+u64 drr_page_pfn(struct page *page)
+{
+	return page_to_pfn(page);
+}
+
+/*
+ * The flags come first: ->mapping means something else in pages that are not
+ * page cache. With the folio locked by the read that fills it, ->mapping is
+ * stable; where it is locked by somebody else, RCU keeps the inode (freed by
+ * RCU) and the super block (likewise) readable.
+ */
+bool drr_page_own(struct page *page, struct block_device *own,
+		  struct drr_place *place)
+{
+	struct address_space *mapping;
+	struct super_block *sb;
+	struct folio *folio;
+	struct inode *inode;
+	bool mine = false;
+
+	if (PageSlab(page))
+		return false;
+	folio = page_folio(page);
+	if (!folio_test_locked(folio) || folio_test_uptodate(folio) ||
+	    folio_test_anon(folio) || folio_test_swapcache(folio) ||
+	    folio_test_hugetlb(folio) || folio_test_writeback(folio))
+		return false;
+
+	rcu_read_lock();
+	mapping = READ_ONCE(folio->mapping);
+	if (mapping && !((unsigned long)mapping & FOLIO_MAPPING_FLAGS)) {
+		if (mapping == own->bd_mapping) {
+			mine = true;
+		} else {
+			inode = READ_ONCE(mapping->host);
+			sb = inode ? READ_ONCE(inode->i_sb) : NULL;
+			mine = sb && READ_ONCE(sb->s_bdev) == own;
+		}
+	}
+	rcu_read_unlock();
+
+	if (mine) {
+		place->mapping = (unsigned long)mapping;
+		place->index = folio->index + folio_page_idx(folio, page);
+		place->pfn = page_to_pfn(page);
+	}
+	return mine;
+}
+
+static bool drr_is_there(struct folio *folio, struct page *page,
+			 unsigned long mapping, u64 index)
+{
+	return (unsigned long)READ_ONCE(folio->mapping) == mapping &&
+	       READ_ONCE(folio->index) + folio_page_idx(folio, page) == index;
+}
+
+/*
+ * From the frame number to a locked folio with a reference, or the reason why
+ * not. The mapping's address is compared and never followed. Nothing foreign
+ * is locked: identity is checked before the lock, and again under it.
+ */
+int drr_source_take(u64 pfn, unsigned long mapping, u64 index,
+		    struct page **out)
+{
+	struct folio *folio;
+	struct page *page;
+	int why;
+
+	/* Memory that goes off line waits for this section (drr_hotplug). */
+	rcu_read_lock();
+	page = pfn_to_online_page(pfn);
+	if (!page) {
+		rcu_read_unlock();
+		return DRR_SRC_OFFLINE;
+	}
+	folio = page_folio(page);
+	if (!folio_try_get(folio)) {
+		rcu_read_unlock();
+		return DRR_SRC_GONE;
+	}
+	rcu_read_unlock();
+
+	/* It may have been split, or freed and used again, before the get. */
+	why = DRR_SRC_GONE;
+	if (page_folio(page) != folio)
+		goto put;
+	why = DRR_SRC_MAPPING;
+	if (!drr_is_there(folio, page, mapping, index))
+		goto put;
+	why = DRR_SRC_LOCKED;
+	if (!folio_trylock(folio))
+		goto put;
+	why = DRR_SRC_MAPPING;
+	if (!drr_is_there(folio, page, mapping, index))
+		goto unlock;
+	why = DRR_SRC_NOT_UPTODATE;
+	if (!folio_test_uptodate(folio))
+		goto unlock;
+	why = DRR_SRC_DIRTY;
+	if (folio_test_dirty(folio))
+		goto unlock;
+	why = DRR_SRC_WRITEBACK;
+	if (folio_test_writeback(folio))
+		goto unlock;
+	why = DRR_SRC_PINNED;
+	if (folio_maybe_dma_pinned(folio))
+		goto unlock;
+	why = DRR_SRC_POISONED;
+	if (folio_contain_hwpoisoned_page(folio) || PageHWPoison(page))
+		goto unlock;
+	*out = page;
+	return DRR_SRC_OK;
+
+unlock:
+	folio_unlock(folio);
+put:
+	folio_put(folio);
+	return why;
+}
+
+void drr_source_release(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+int drr_source_copy(struct page *source, struct page *to)
+{
+	void *from_addr = kmap_local_page(source);
+	void *to_addr = kmap_local_page(to);
+	unsigned long left;
+
+#ifdef copy_mc_to_kernel
+	left = copy_mc_to_kernel(to_addr, from_addr, PAGE_SIZE);
+#else
+	memcpy(to_addr, from_addr, PAGE_SIZE);
+	left = 0;
+#endif
+	kunmap_local(to_addr);
+	kunmap_local(from_addr);
+	if (left)
+		return -EFAULT;
+	flush_dcache_page(to);
+	return 0;
+}
+
+void *drr_page_map(struct page *page)
+{
+	return kmap_local_page(page);
+}
+
+void drr_page_unmap(void *addr)
+{
+	kunmap_local(addr);
+}
+
+void drr_page_fill(struct page *page, u32 offset, const void *from, u32 len)
+{
+	memcpy_to_page(page, offset, from, len);
+}
+
+bool drr_page_differs(struct page *page, u32 offset, const void *from, u32 len)
+{
+	void *addr = kmap_local_page(page);
+	bool differs = memcmp(addr + offset, from, len) != 0;
+
+	kunmap_local(addr);
+	return differs;
+}
+
+struct page *drr_page_alloc(void)
+{
+	return alloc_page(GFP_NOWAIT | __GFP_NOWARN | __GFP_NORETRY);
+}
+
+void *drr_page_virt(struct page *page)
+{
+	return page_address(page);
+}
+
+void drr_page_free(struct page *page)
+{
+	__free_page(page);
+}
+
+spinlock_t *drr_irqlock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+	return lock;
+}
+
+unsigned long drr_irqlock(spinlock_t *lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	return flags;
+}
+
+void drr_irqunlock(spinlock_t *lock, unsigned long flags)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+
+struct workqueue_struct *drr_read_queue_new(void)
+{
+	return alloc_workqueue("drr_read", WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
+}
+
+void drr_read_work_queue(struct workqueue_struct *wq, struct work_struct *work,
+		    void (*fn)(struct work_struct *work))
+{
+	INIT_WORK(work, fn);
+	queue_work(wq, work);
+}
+
+struct drr_hotplug {
+	struct notifier_block nb;
+	void (*leaving)(void *ctx);
+	void *ctx;
+};
+
+/*
+ * GOING_OFFLINE: what is recorded is about to move. OFFLINE: the sections are
+ * marked, so no new reader gets past pfn_to_online_page; those that did are
+ * waited for before the memory map goes.
+ */
+static int drr_hotplug_event(struct notifier_block *nb, unsigned long action,
+			     void *data)
+{
+	struct drr_hotplug *hp = container_of(nb, struct drr_hotplug, nb);
+
+	if (action == MEM_GOING_OFFLINE || action == MEM_OFFLINE) {
+		hp->leaving(hp->ctx);
+		synchronize_rcu();
+	}
+	return NOTIFY_OK;
+}
+
+struct drr_hotplug *drr_hotplug_new(void (*leaving)(void *ctx), void *ctx)
+{
+	struct drr_hotplug *hp = kzalloc(sizeof(*hp), GFP_KERNEL);
+
+	if (!hp)
+		return NULL;
+	hp->nb.notifier_call = drr_hotplug_event;
+	hp->leaving = leaving;
+	hp->ctx = ctx;
+	if (register_memory_notifier(&hp->nb)) {
+		kfree(hp);
+		return NULL;
+	}
+	return hp;
+}
+
+void drr_hotplug_free(struct drr_hotplug *hp)
+{
+	unregister_memory_notifier(&hp->nb);
+	kfree(hp);
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DRR's messages: `stats`, `stats reset`, `layers`, `verify on|off`, `drr on|off`.
+//!
+//! Replies are lines. A reply that does not fit fills the buffer, which makes device-mapper's user side
+//! ask again with a larger one. Process context.
+
+use super::{
+    stats::{Counter, ALL},
+    Drr, Layer,
+};
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
+use kernel::{prelude::*, sync::Arc};
+
+/// Longest line of a reply.
+const LINE: usize = 160;
+
+/// One line, built before it is written, so that it is written whole or not at all.
+struct Line {
+    buf: [u8; LINE],
+    len: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let end = self.len.checked_add(s.len()).ok_or(fmt::Error)?;
+        let room = self.buf.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(s.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// Writes one line.
+fn line(out: &mut impl Write, args: fmt::Arguments<'_>) -> fmt::Result {
+    let mut buf = Line {
+        buf: [0; LINE],
+        len: 0,
+    };
+    buf.write_fmt(args)?;
+    buf.write_str("\n")?;
+    let text = buf.buf.get(..buf.len).ok_or(fmt::Error)?;
+    out.write_str(core::str::from_utf8(text).map_err(|_| fmt::Error)?)
+}
+
+fn on_off(word: &str) -> Result<bool> {
+    match word {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(EINVAL),
+    }
+}
+
+impl Drr {
+    /// Handles a message; `None` when it is not one of DRR's. `out` takes the reply.
+    pub(crate) fn message(&self, argv: &[&str], out: &mut impl Write) -> Option<Result> {
+        let done = match argv {
+            ["stats"] => {
+                // A reply that is cut short is still a reply.
+                let _ = self.print_stats(out);
+                Ok(())
+            }
+            ["stats", "reset"] => {
+                self.reset_stats();
+                Ok(())
+            }
+            ["layers"] => {
+                let _ = self.print_layers(out);
+                Ok(())
+            }
+            ["verify", word] => on_off(word).map(|on| self.set_verify(on)),
+            ["drr", word] => on_off(word).map(|on| self.set_enabled(on)),
+            ["stats" | "layers" | "verify" | "drr", ..] => Err(EINVAL),
+            _ => return None,
+        };
+        Some(done)
+    }
+
+    fn reset_stats(&self) {
+        self.stats.reset();
+        for layer in self.state.read().active.iter() {
+            layer.stats.reset();
+        }
+    }
+
+    /// The pool's counters, and the state of the table: `evicted_pages` (records dropped for lack
+    /// of room), `groups`, `table_bytes`, `drr`, `verify` (1: on).
+    fn print_stats(&self, out: &mut impl Write) -> fmt::Result {
+        for (counter, name) in ALL {
+            line(out, format_args!("{name} {}", self.stats.get(*counter)))?;
+        }
+        line(out, format_args!("evicted_pages {}", self.table.evicted()))?;
+        line(out, format_args!("groups {}", self.table.groups()))?;
+        line(out, format_args!("table_bytes {}", self.table.bytes()))?;
+        line(out, format_args!("drr {}", u8::from(self.is_enabled())))?;
+        let verify = self.verify.load(Ordering::Relaxed);
+        line(out, format_args!("verify {}", u8::from(verify)))
+    }
+
+    /// The layer tree, children indented below their parent; devices whose making is not known come
+    /// last. `-`: not known, or not active.
+    fn print_layers(&self, out: &mut impl Write) -> fmt::Result {
+        line(
+            out,
+            format_args!(
+                "id parent depth records served_pages served_bytes miss_pages hash_rejects"
+            ),
+        )?;
+        let state = self.state.read();
+        let mut at = state.tree.next(None);
+        while let Some(id) = at {
+            let active = state.active.iter().find(|l| l.id.0 == id);
+            let parent = state.tree.get(id).and_then(|n| n.parent);
+            self.print_layer(out, id, parent, state.tree.depth(id), active)?;
+            at = state.tree.next(Some(id));
+        }
+        for layer in state.active.iter() {
+            if state.tree.get(layer.id.0).is_none() {
+                self.print_layer(out, layer.id.0, None, None, Some(layer))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_layer(
+        &self,
+        out: &mut impl Write,
+        id: u32,
+        parent: Option<u32>,
+        depth: Option<u32>,
+        active: Option<&Arc<Layer>>,
+    ) -> fmt::Result {
+        /// Deeper layers are not indented further.
+        const MAX_INDENT: u32 = 16;
+        struct OrDash(Option<u64>);
+        impl fmt::Display for OrDash {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.0 {
+                    Some(v) => write!(f, "{v}"),
+                    None => f.write_str("-"),
+                }
+            }
+        }
+        let indent = depth.unwrap_or(0).min(MAX_INDENT) as usize;
+        let stat = |c: Counter| OrDash(active.map(|l| l.stats.get(c)));
+        line(
+            out,
+            format_args!(
+                "{:indent$}{id} {} {} {} {} {} {} {}",
+                "",
+                OrDash(parent.map(u64::from)),
+                OrDash(depth.map(u64::from)),
+                OrDash(active.map(|l| self.table.records_of(l.serial))),
+                stat(Counter::ServedPages),
+                stat(Counter::ServedBytes),
+                stat(Counter::MissPages),
+                stat(Counter::HashRejects),
+            ),
+        )
+    }
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DRR: shared reads served from a sibling's memory.
+//!
+//! A pool has one [`Drr`], an active thin device one [`Layer`]. The thin target asks
+//! [`Drr::read_shared`] before it sends a read of a *shared* block to disk, calls
+//! [`Drr::read_ended`] from end_io for every bio that went there, and tells of every write
+//! ([`Drr::written`], [`Drr::layer_wrote`]).
+//!
+//! Why what is served is right:
+//!
+//! - *Identity*: records are keyed by physical page; layers that map the same page read the same
+//!   bytes. The caller is inside an epoch of the pool, so the page keeps its owner for as long as
+//!   the read lasts.
+//! - *Proof*: a record promises nothing. A page is handed out only when the copy's keyed hash is that
+//!   of the bytes the disk returned for this very physical page (hash.rs).
+//! - *Writes*: no record survives a write to its page, and none is made across one. Records that
+//!   exist are dropped by `written`; those being made carry a ticket that the write invalidates
+//!   under the same lock (table.rs, invariant 4). Besides, a publication lies inside the epoch
+//!   of its read: an in-place end_io publishes before the target leaves the epoch, and a deferred one
+//!   before the bio is ended a second time, so a chunk is not even allocated again before
+//!   publications that rely on its old contents are over.
+//! - *Layers*: records of a layer that is removed are dropped after `alive` was cleared, and a
+//!   publication looks at it under the bucket's lock.
+//!
+//! Rooms: hash.rs, table.rs, layers.rs, stats.rs are pure (tests/host compiles them);
+//! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
+//! Everything that touches the page cache is in dm/folio.rs.
+//!
+//! Locks: `state` (sleeping; messages and layers coming and going) before a bucket's spinlock;
+//! the read path takes bucket locks only.
+
+use crate::dm::{
+    bdev::BlockDev,
+    bio::Bio,
+    bio::Status,
+    folio::{random_word, Hotplug, ReadQueue},
+    sync::RwSem,
+};
+use crate::units::{DevId, Ppn, Sectors};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use kernel::{prelude::*, sync::Arc};
+
+pub(crate) mod hash;
+pub(crate) mod layers;
+mod message;
+mod platform;
+mod record;
+mod serve;
+pub(crate) mod stats;
+pub(crate) mod table;
+
+pub(crate) use record::ReadHook;
+use stats::{Stats, Tally};
+use table::Table;
+
+/// The domain that every layer starts in.
+const DEFAULT_DOMAIN: u32 = 0;
+
+/// What became of a read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReadOutcome {
+    /// The bio is filled as far as it goes (it may have been shortened): end it.
+    Served,
+    /// Send it to disk as it is now (it may have been shortened).
+    Disk,
+}
+
+/// One active thin device.
+pub(crate) struct Layer {
+    id: DevId,
+    /// Never used again, unlike `id`.
+    serial: u64,
+    /// The device that file systems and readers see; its page cache holds this layer's sources.
+    own: BlockDev,
+    domain: AtomicU32,
+    /// Cleared, for good, when the layer is removed.
+    alive: AtomicBool,
+    stats: Stats,
+}
+
+impl Layer {
+    fn domain(&self) -> u32 {
+        self.domain.load(Ordering::Relaxed)
+    }
+}
+
+/// What changes with messages and with layers that come and go.
+struct State {
+    tree: layers::LayerTree,
+    active: KVec<Arc<Layer>>,
+}
+
+/// DRR of one pool.
+pub(crate) struct Drr {
+    name: KVec<u8>,
+    key: hash::Key,
+    table: Arc<Table>,
+    /// Ends before `table` by its own reference.
+    _hotplug: Hotplug,
+    queue: ReadQueue,
+    enabled: AtomicBool,
+    verify: AtomicBool,
+    /// How many ask that nothing new is recorded.
+    record_bars: AtomicU32,
+    /// The first mismatch was logged.
+    mismatch_logged: AtomicBool,
+    serials: AtomicU64,
+    stats: Stats,
+    state: RwSem<State>,
+}
+
+impl Drr {
+    /// DRR for pool `pool_name`, its table bounded by `table_max_bytes`. Process context; sleeps.
+    pub(crate) fn new(pool_name: &str, enabled: bool, table_max_bytes: usize) -> Result<Arc<Self>> {
+        let mut name = KVec::new();
+        name.extend_from_slice(pool_name.as_bytes(), GFP_KERNEL)?;
+        let table = Table::new(table_max_bytes, random_word()).ok_or(ENOMEM)?;
+        let table = Arc::new(table, GFP_KERNEL)?;
+        Ok(Arc::new(
+            Self {
+                name,
+                key: hash::Key::new(random_word).ok_or(ENOMEM)?,
+                _hotplug: Hotplug::new(table.clone())?,
+                table,
+                queue: ReadQueue::new()?,
+                enabled: AtomicBool::new(enabled),
+                verify: AtomicBool::new(false),
+                record_bars: AtomicU32::new(0),
+                mismatch_logged: AtomicBool::new(false),
+                serials: AtomicU64::new(1),
+                stats: Stats::new(),
+                state: RwSem::new(State {
+                    tree: layers::LayerTree::default(),
+                    active: KVec::new(),
+                })?,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    fn name(&self) -> &str {
+        core::str::from_utf8(&self.name).unwrap_or("?")
+    }
+
+    /// Whether reads are served and recorded now.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Switches serving and recording.
+    pub(crate) fn set_enabled(&self, on: bool) {
+        // One at a time: whoever switches on must not overtake the emptying of the table.
+        let _serial = self.state.write();
+        self.enabled.store(on, Ordering::SeqCst);
+        if !on {
+            self.table.drop_all();
+        }
+    }
+
+    /// Bars new records while `f` runs: of reads that are looked up meanwhile none is made. For
+    /// the time in which chunks have become shared although writes in place to them may still be
+    /// in flight. Process context.
+    pub(crate) fn without_recording<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.record_bars.fetch_add(1, Ordering::SeqCst);
+        let r = f();
+        self.record_bars.fetch_sub(1, Ordering::SeqCst);
+        r
+    }
+
+    /// Switches verification.
+    pub(crate) fn set_verify(&self, on: bool) {
+        self.verify.store(on, Ordering::Relaxed);
+    }
+
+    /// A thin device becomes active; `own` is its own block device. Process context; sleeps.
+    pub(crate) fn add_layer(&self, id: DevId, own: BlockDev) -> Result<Arc<Layer>> {
+        let layer = Arc::new(
+            Layer {
+                id,
+                serial: self.serials.fetch_add(1, Ordering::Relaxed),
+                own,
+                domain: AtomicU32::new(DEFAULT_DOMAIN),
+                alive: AtomicBool::new(true),
+                stats: Stats::new(),
+            },
+            GFP_KERNEL,
+        )?;
+        let mut state = self.state.write();
+        state.active.push(layer.clone(), GFP_KERNEL)?;
+        Ok(layer)
+    }
+
+    /// A thin device is no longer active (rule 3: its records go). The caller has ended its I/O.
+    /// Process context; sleeps.
+    pub(crate) fn remove_layer(&self, layer: &Arc<Layer>) {
+        layer.alive.store(false, Ordering::SeqCst);
+        self.table.drop_layer(layer.serial);
+        self.state
+            .write()
+            .active
+            .retain(|l| l.serial != layer.serial);
+    }
+
+    /// A thin device was created, as a snapshot of `parent` if there is one. Process context.
+    pub(crate) fn created(&self, id: DevId, parent: Option<DevId>) {
+        // Without memory the parent stays unknown, which is always allowed.
+        let _ = self.state.write().tree.created(id.0, parent.map(|p| p.0));
+    }
+
+    /// A thin device was deleted. Process context.
+    pub(crate) fn deleted(&self, id: DevId) {
+        self.state.write().tree.deleted(id.0);
+    }
+
+    /// A read of a shared block, about to go to disk. Map context (process), inside an epoch of the
+    /// pool that lasts until the bio has ended. `bio` lies inside one chunk; `phys` is its
+    /// first sector on the data device. May shorten the bio (`Bio::accept_partial`), so that the
+    /// rest comes to map again as a bio of its own. Never waits.
+    pub(crate) fn read_shared(
+        &self,
+        layer: &Arc<Layer>,
+        bio: &mut Bio,
+        phys: Sectors,
+    ) -> ReadOutcome {
+        if !self.is_enabled() || bio.bytes() == 0 || !bio.is_plain_read() {
+            return ReadOutcome::Disk;
+        }
+        let mut tally = Tally::new();
+        let outcome = self.serve(layer, bio, phys, &mut tally);
+        self.count(layer, &tally);
+        outcome
+    }
+
+    /// Prepares the recording of a read of a shared block that goes to disk whatever is recorded:
+    /// for bios that are mapped outside of map. Otherwise as [`Self::read_shared`].
+    pub(crate) fn record_only(&self, layer: &Arc<Layer>, bio: &mut Bio, phys: Sectors) {
+        if !self.is_enabled() || bio.bytes() == 0 || !bio.is_plain_read() {
+            return;
+        }
+        let mut tally = Tally::new();
+        self.arm_miss(layer, bio, phys, &mut tally);
+        self.count(layer, &tally);
+    }
+
+    /// A bio of the layer has ended: to be called first thing in end_io, for every bio. `Some`:
+    /// go on with it. `None`: a worker has it now; answer `EndIo::Kept` and stay in the epoch, for
+    /// end_io will be called again, and get `Some`. Any context but NMI.
+    pub(crate) fn read_ended(
+        self: &Arc<Self>,
+        layer: &Arc<Layer>,
+        mut bio: Bio,
+        status: Status,
+    ) -> Option<Bio> {
+        if !bio.data().read_hook.is_armed() {
+            return Some(bio);
+        }
+        self.end_armed(layer, bio, status)
+    }
+
+    /// Rule 1: these pages of the data device are about to be written, by whatever way: newly
+    /// allocated, or written in place. Drops all their records and cancels those being made.
+    /// Before the write is submitted; any context but NMI. Costs one lock per 16 pages.
+    pub(crate) fn written(&self, first: Ppn, pages: u64) {
+        // While off, the table is empty and stays so: what is being made was cancelled by
+        // `set_enabled`, which was before.
+        if self.is_enabled() {
+            self.table.drop_range(first.0, pages);
+        }
+    }
+
+    /// Rule 1 for a chunk that was just allocated.
+    pub(crate) fn chunk_allocated(&self, first: Ppn, pages: u64) {
+        self.written(first, pages);
+    }
+
+    /// Rule 2: `layer` wrote or discarded virtual pages that these pages had backed (and others
+    /// may still). Any context but NMI; free while the table is empty.
+    pub(crate) fn layer_wrote(&self, layer: &Layer, first: Ppn, pages: u64) {
+        self.table.drop_layer_range(layer.serial, first.0, pages);
+    }
+
+    /// The data device was replaced, or the metadata went back: nothing recorded holds.
+    pub(crate) fn drop_all(&self) {
+        self.table.drop_all();
+    }
+
+    fn count(&self, layer: &Layer, tally: &Tally) {
+        self.stats.add(tally);
+        layer.stats.add(tally);
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the pure parts of DRR need from the kernel: memory that can fail, and a lock.
+//!
+//! The host tests have a file of the same name and interface over std.
+
+use super::table::Group;
+use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT};
+use kernel::prelude::*;
+
+pub(crate) use crate::dm::irqlock::IrqLock;
+
+/// A growable array that may come from vmalloc.
+pub(crate) type Array<T> = KVVec<T>;
+/// A group of the access table.
+pub(crate) type GroupBox = KBox<Group>;
+
+/// An array of `n` items. Process context.
+pub(crate) fn array<T>(n: usize, mut f: impl FnMut(usize) -> T) -> Option<Array<T>> {
+    let mut out = KVVec::with_capacity(n, GFP_KERNEL).ok()?;
+    for i in 0..n {
+        out.push(f(i), GFP_KERNEL).ok()?;
+    }
+    Some(out)
+}
+
+/// Puts `value` at `at`; `false` without memory. Process context.
+pub(crate) fn insert<T>(array: &mut Array<T>, at: usize, value: T) -> bool {
+    array.reserve(1, GFP_KERNEL).is_ok() && array.insert_within_capacity(at, value).is_ok()
+}
+
+/// Takes the item at `at` out.
+pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
+    array.remove(at).ok()
+}
+
+/// Memory for a group. Any context: never waits, never warns.
+pub(crate) fn boxed(group: Group) -> Option<GroupBox> {
+    KBox::new(group, GFP_NOWAIT | __GFP_NOWARN).ok()
+}

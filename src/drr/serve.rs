@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The way of a shared read in map: serve the longest prefix that is in a sibling's memory, or
+//! prepare the read that goes to disk.
+//!
+//! Rules (docs/architecture.md, DRR): foreign folios are only try-locked; unproven bytes are only
+//! ever in a private page or in a locked, not uptodate page of the layer's own page cache; every
+//! failure is a miss. Neighbours: dm/folio.rs (frames and memory), table.rs, record.rs.
+
+use super::{
+    record::{Copied, InFlight},
+    stats::{Counter, Tally},
+    table::{Batch, Page, Published, Source, Ticket},
+    Drr, Layer, ReadOutcome,
+};
+use crate::dm::{
+    bio::Bio,
+    folio::{Armed, LockedSource, OwnPage, Pieces, PrivatePage, Reject, PAGE_BYTES},
+};
+use crate::units::{Sectors, PAGE_SECTORS, PAGE_SECTORS_SHIFT, SECTOR_SHIFT};
+use core::sync::atomic::Ordering;
+use kernel::alloc::flags::{__GFP_NOWARN, GFP_NOWAIT};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// A bio is cut before a run of hits only when the run has at least that many pages.
+const WORTH_A_CUT: u32 = 4;
+
+/// The part of a bio that lies in one page of the data device.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) ppn: u64,
+    /// First byte inside the page.
+    pub(super) at: u32,
+    /// Bytes.
+    pub(super) len: u32,
+}
+
+impl Part {
+    /// The part of a bio of `total` bytes at sector `phys` that begins at byte `done` of it.
+    pub(super) fn new(phys: Sectors, done: u32, total: u32) -> Option<Self> {
+        let left = total.checked_sub(done).filter(|l| *l != 0)?;
+        let sector = phys.0.saturating_add(u64::from(done >> SECTOR_SHIFT));
+        let at = ((sector & (PAGE_SECTORS - 1)) as u32) << SECTOR_SHIFT;
+        Some(Self {
+            ppn: sector >> PAGE_SECTORS_SHIFT,
+            at,
+            len: left.min(PAGE_BYTES.saturating_sub(at)),
+        })
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.len == PAGE_BYTES
+    }
+}
+
+/// Pages of the data device that `bytes` at `phys` touch: the first, and how many.
+pub(super) fn extent(phys: Sectors, bytes: u32) -> (u64, u64) {
+    let first = phys.0 >> PAGE_SECTORS_SHIFT;
+    let end = phys
+        .0
+        .saturating_add(u64::from(bytes >> SECTOR_SHIFT))
+        .saturating_add(PAGE_SECTORS - 1)
+        >> PAGE_SECTORS_SHIFT;
+    (first, end.saturating_sub(first))
+}
+
+/// What one call of `serve` carries along.
+struct Walk<'a> {
+    drr: &'a Drr,
+    layer: &'a Layer,
+    ticket: Ticket,
+    batch: Option<Batch>,
+    bounce: Option<PrivatePage>,
+    /// The part handled last had records.
+    tried: bool,
+    tally: &'a mut Tally,
+}
+
+impl Drr {
+    pub(super) fn serve(
+        &self,
+        layer: &Arc<Layer>,
+        bio: &mut Bio,
+        phys: Sectors,
+        tally: &mut Tally,
+    ) -> ReadOutcome {
+        let total = bio.bytes();
+        let (first, pages) = extent(phys, total);
+        let ticket = self.table.ticket(first, pages);
+        if self.verify.load(Ordering::Relaxed) {
+            let copies = self.copy_for_verify(layer, phys, total, tally);
+            self.arm(layer, bio, phys, ticket, copies, tally);
+            return ReadOutcome::Disk;
+        }
+
+        let mut done: u32 = 0;
+        let mut tried = false;
+        if self.table.groups() != 0 {
+            let mut walk = Walk {
+                drr: self,
+                layer,
+                ticket,
+                batch: None,
+                bounce: None,
+                tried: false,
+                tally: &mut *tally,
+            };
+            let mut pieces = Pieces::of(bio);
+            while let Some(part) = Part::new(phys, done, total) {
+                if !walk.serve_part(part, &mut pieces) {
+                    break;
+                }
+                done = done.saturating_add(part.len);
+            }
+            walk.publish();
+            tried = walk.tried;
+        }
+        if done != 0 {
+            if done < total {
+                bio.accept_partial(done >> SECTOR_SHIFT);
+            }
+            return ReadOutcome::Served;
+        }
+        if let Some(bytes) = self.misses_before_hits(layer, phys, total, tried) {
+            bio.accept_partial(bytes >> SECTOR_SHIFT);
+        }
+        self.arm(layer, bio, phys, ticket, KVec::new(), tally);
+        ReadOutcome::Disk
+    }
+
+    /// Prepares the end of a read that goes to disk, nothing being copied.
+    pub(super) fn arm_miss(&self, layer: &Layer, bio: &mut Bio, phys: Sectors, tally: &mut Tally) {
+        let (first, pages) = extent(phys, bio.bytes());
+        let ticket = self.table.ticket(first, pages);
+        self.arm(layer, bio, phys, ticket, KVec::new(), tally);
+    }
+
+    /// Prepares the end of a read that goes to disk.
+    fn arm(
+        &self,
+        layer: &Layer,
+        bio: &mut Bio,
+        phys: Sectors,
+        ticket: Ticket,
+        copies: KVec<Copied>,
+        tally: &mut Tally,
+    ) {
+        let (_, pages) = extent(phys, bio.bytes());
+        tally.add(
+            Counter::MissPages,
+            u32::try_from(pages)
+                .unwrap_or(u32::MAX)
+                .saturating_sub(u32::try_from(copies.len()).unwrap_or(0)),
+        );
+        // A look at the first page tells buffered reads from the others; each page is looked
+        // at again at the end.
+        let recordable = self.record_bars.load(Ordering::SeqCst) == 0
+            && phys.0 & (PAGE_SECTORS - 1) == 0
+            && Pieces::of(bio)
+                .next(PAGE_BYTES)
+                .is_some_and(|piece| piece.own(layer.own).is_some());
+        if !recordable && copies.is_empty() {
+            return;
+        }
+        let armed = Armed::arm(bio);
+        bio.data()
+            .read_hook
+            .arm(InFlight::new(armed, phys, ticket, recordable, copies));
+    }
+
+    /// Bytes before the first run of hits that is worth a cut, when the bio begins with misses.
+    ///
+    /// `tried`: the first page had records, and none of them served. Those of the pages right
+    /// after it are most likely of the same age and fate (a folio that is locked, a page cache that
+    /// was dropped), and no reason to cut.
+    fn misses_before_hits(
+        &self,
+        layer: &Layer,
+        phys: Sectors,
+        total: u32,
+        tried: bool,
+    ) -> Option<u32> {
+        if self.table.groups() == 0 {
+            return None;
+        }
+        let domain = layer.domain();
+        let mut window: Option<(u64, u16)> = None;
+        let mut done: u32 = 0;
+        let mut run_start: u32 = 0;
+        let mut run: u32 = 0;
+        let mut seen_miss = false;
+        while let Some(part) = Part::new(phys, done, total) {
+            let key = part.ppn & !15;
+            let mask = match window {
+                Some((k, mask)) if k == key => mask,
+                _ => {
+                    let mask = self.table.present(part.ppn, domain);
+                    window = Some((key, mask));
+                    mask
+                }
+            };
+            if done == 0 && tried {
+                // Its records may have been dropped just now.
+            } else if mask & (1u16 << (part.ppn & 15)) == 0 {
+                seen_miss = true;
+                run = 0;
+            } else if seen_miss {
+                if run == 0 {
+                    run_start = done;
+                }
+                run = run.saturating_add(1);
+                if run >= WORTH_A_CUT {
+                    return Some(run_start).filter(|b| *b != 0);
+                }
+            }
+            done = done.saturating_add(part.len);
+        }
+        None
+    }
+
+    /// With verify on: proven copies of all pages that could be served, to be compared when the
+    /// disk has answered.
+    fn copy_for_verify(
+        &self,
+        layer: &Layer,
+        phys: Sectors,
+        total: u32,
+        tally: &mut Tally,
+    ) -> KVec<Copied> {
+        let mut copies = KVec::new();
+        let mut done: u32 = 0;
+        while let Some(part) = Part::new(phys, done, total) {
+            let begin = done;
+            done = done.saturating_add(part.len);
+            let sources = self.table.sources(part.ppn, layer.domain());
+            for source in sources.iter() {
+                let Some(mut page) = PrivatePage::new() else {
+                    break;
+                };
+                if !self.copy_proven(part.ppn, source, &mut page, tally) {
+                    continue;
+                }
+                let copied = Copied {
+                    begin,
+                    part,
+                    layer: source.layer,
+                    hash: source.hash,
+                    page,
+                };
+                if copies.push(copied, GFP_NOWAIT | __GFP_NOWARN).is_ok() {
+                    tally.add(Counter::ServedPages, 1);
+                    tally.add(Counter::ServedBytes, part.len);
+                }
+                break;
+            }
+        }
+        copies
+    }
+
+    /// Copies `source` into a private page and proves the copy.
+    fn copy_proven(
+        &self,
+        ppn: u64,
+        source: &Source,
+        to: &mut PrivatePage,
+        tally: &mut Tally,
+    ) -> bool {
+        let copied = LockedSource::take(source.pfn, source.mapping, source.index)
+            .and_then(|locked| locked.copy_to(to));
+        match copied {
+            Err(why) => {
+                self.reject(ppn, source, why, tally);
+                false
+            }
+            Ok(()) => self.prove(ppn, source, self.key.hash(to.words()), tally),
+        }
+    }
+
+    fn prove(&self, ppn: u64, source: &Source, hash: u64, tally: &mut Tally) -> bool {
+        if hash == source.hash {
+            return true;
+        }
+        tally.add(Counter::HashRejects, 1);
+        self.table.forget(ppn, source);
+        false
+    }
+
+    /// Counts a failure, and drops the record unless its folio was only locked.
+    fn reject(&self, ppn: u64, source: &Source, why: Reject, tally: &mut Tally) {
+        let counter = match why {
+            Reject::Locked => {
+                tally.add(Counter::TrylockFails, 1);
+                return;
+            }
+            Reject::Offline => Counter::RejectOffline,
+            Reject::Gone => Counter::RejectGone,
+            Reject::Mapping => Counter::RejectMapping,
+            Reject::NotUptodate => Counter::RejectNotUptodate,
+            Reject::Dirty => Counter::RejectDirty,
+            Reject::Writeback => Counter::RejectWriteback,
+            Reject::Pinned => Counter::RejectPinned,
+            Reject::Poisoned => Counter::RejectPoisoned,
+        };
+        tally.add(counter, 1);
+        tally.add(Counter::IdentityRejects, 1);
+        self.table.forget(ppn, source);
+    }
+}
+
+impl Walk<'_> {
+    /// Fills one part from the first source that works; steps `pieces` over it. On `false` the
+    /// part has to come from disk, and `pieces` is of no more use.
+    fn serve_part(&mut self, part: Part, pieces: &mut Pieces<'_>) -> bool {
+        let sources = self.drr.table.sources(part.ppn, self.layer.domain());
+        self.tried = sources.iter().next().is_some();
+        if !self.tried {
+            return false;
+        }
+        if part.is_whole() {
+            let mut ahead = pieces.clone();
+            let own = ahead
+                .next(PAGE_BYTES)
+                .and_then(|piece| piece.own(self.layer.own));
+            if let Some(mut own) = own {
+                *pieces = ahead;
+                return sources
+                    .iter()
+                    .any(|source| self.serve_own(part, source, &mut own));
+            }
+        }
+        sources
+            .iter()
+            .any(|source| self.serve_bounced(part, source, pieces))
+    }
+
+    /// Straight into a page of the layer's own page cache, which nobody sees before the bio
+    /// has ended.
+    fn serve_own(&mut self, part: Part, source: &Source, own: &mut OwnPage<'_>) -> bool {
+        // The frame may be the destination itself, come back to its old place.
+        if own.pfn() == Some(source.pfn) {
+            self.drr.table.forget(part.ppn, source);
+            return false;
+        }
+        let copied = LockedSource::take(source.pfn, source.mapping, source.index)
+            .and_then(|locked| locked.copy_to_own(own));
+        if let Err(why) = copied {
+            self.drr.reject(part.ppn, source, why, self.tally);
+            return false;
+        }
+        let hash = own.with_words(|words| self.drr.key.hash(words));
+        if !self.drr.prove(part.ppn, source, hash, self.tally) {
+            return false;
+        }
+        self.served(part);
+        if let Some(pfn) = own.pfn() {
+            self.note(
+                part.ppn,
+                Page {
+                    pfn,
+                    mapping: own.mapping(),
+                    index: own.index(),
+                    layer: self.layer.serial,
+                    domain: self.layer.domain(),
+                    hash,
+                },
+            );
+        }
+        true
+    }
+
+    /// By way of a private page, so that the destination only ever sees proven bytes.
+    fn serve_bounced(&mut self, part: Part, source: &Source, pieces: &mut Pieces<'_>) -> bool {
+        let mut check = pieces.clone();
+        let mut left = part.len;
+        while left != 0 {
+            match check.next(left) {
+                Some(piece) if piece.is_ordinary() => left = left.saturating_sub(piece.len()),
+                _ => return false,
+            }
+        }
+        let Some(mut page) = self.bounce.take().or_else(PrivatePage::new) else {
+            return false;
+        };
+        let proven = self
+            .drr
+            .copy_proven(part.ppn, source, &mut page, self.tally);
+        let mut at = part.at;
+        let mut left = if proven { part.len } else { 0 };
+        while left != 0 {
+            // Both cannot fail: the pieces were walked above.
+            let Some(piece) = pieces.next(left) else {
+                return false;
+            };
+            if !piece.fill(&page, at) {
+                return false;
+            }
+            at = at.saturating_add(piece.len());
+            left = left.saturating_sub(piece.len());
+        }
+        self.bounce = Some(page);
+        if proven {
+            self.tally.add(Counter::BouncedPages, 1);
+            self.served(part);
+        }
+        proven
+    }
+
+    fn served(&mut self, part: Part) {
+        self.tally.add(Counter::ServedPages, 1);
+        self.tally.add(Counter::ServedBytes, part.len);
+    }
+
+    /// The reader is the newest source of what it was served.
+    fn note(&mut self, ppn: u64, page: Page) {
+        if let Some(batch) = self.batch.as_mut() {
+            if batch.add(ppn, page) {
+                return;
+            }
+        }
+        self.publish();
+        self.batch = Some(Batch::new(ppn, page));
+    }
+
+    fn publish(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.drr
+                .publish(self.layer, &batch, &self.ticket, self.tally);
+        }
+    }
+}
+
+impl Drr {
+    /// Makes the records of a batch, and counts how it went.
+    pub(super) fn publish(&self, layer: &Layer, batch: &Batch, ticket: &Ticket, tally: &mut Tally) {
+        match self.table.publish(batch, ticket, &layer.alive) {
+            Published::Recorded(n) => tally.add(Counter::RecordedPages, n),
+            Published::Cancelled => tally.add(Counter::CancelledPages, batch.pages()),
+            Published::NoMemory => {}
+        }
+    }
+}

@@ -1,0 +1,702 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The access table: where in memory a page of the data device was last seen.
+//!
+//! A *group* holds the records of 16 aligned pages of the data device (64 KiB) that one layer has
+//! in consecutive places of one mapping: 256 bytes for up to 16 records. All groups of a page
+//! are in one bucket, newest first; at most [`MAX_SOURCES`] of them have a record of one page.
+//!
+//! Records are weak: frame numbers, a mapping's address that is only compared, and a hash. They
+//! promise nothing; whoever uses one proves it (serve.rs).
+//!
+//! # Invariants
+//!
+//! 1. A bucket's list is ordered by age, newest first, and holds at most [`MAX_SOURCES`] records of
+//!    one page.
+//! 2. A group in the table has at least one valid record.
+//! 3. `groups` is the number of groups linked in all buckets, raised before one is linked.
+//! 4. *No record survives a write to its page.* A write calls [`Table::drop_range`], which raises
+//!    the bucket's generation and drops its records under the bucket's lock. A read that is to be
+//!    recorded takes a [`Ticket`] (the sum of the generations it covers) before its data is
+//!    fetched, and [`Table::publish`] compares it under the same lock: a record whose data was
+//!    fetched before the write is either linked before the drop, and dropped, or refused.
+//!    The same holds for `drop_all` with the table's own generation, and for a removed layer with
+//!    its `alive` mark.
+//!
+//! Locks: one interrupt-safe spinlock a bucket, never two at once; nothing sleeps under it.
+//! Everything here may be called from any context but NMI.
+//!
+//! Pure: compiled by the kernel and by the host tests. Neighbours: platform.rs (allocation,
+//! lock), serve.rs and record.rs (users).
+
+use super::platform::{array, boxed, Array, GroupBox, IrqLock};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// log2 of the pages of a group.
+pub(crate) const GROUP_SHIFT: u32 = 4;
+/// Pages of a group.
+pub(crate) const GROUP_PAGES: usize = 1 << GROUP_SHIFT;
+/// Sources that are kept of one page.
+pub(crate) const MAX_SOURCES: usize = 4;
+/// What one group costs: its allocation comes from the 256-byte slab.
+pub(crate) const GROUP_BYTES: usize = 256;
+/// Groups a bucket holds on average when the table is full.
+const BUCKET_LOAD: usize = 4;
+const MIN_BUCKETS: usize = 64;
+const MAX_BUCKETS: usize = 1 << 20;
+/// Buckets that one insertion into a full table looks through for something to drop.
+const EVICT_SCAN: usize = 64;
+
+/// Who recorded, and where in memory the pages are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Identity {
+    /// Address of the mapping; compared, never followed.
+    pub(crate) mapping: usize,
+    /// Index in the mapping of the group's first page (wraps below zero).
+    pub(crate) base: u64,
+    /// Serial of the layer.
+    pub(crate) layer: u64,
+    /// Domain of the layer: sources are offered inside one domain only.
+    pub(crate) domain: u32,
+}
+
+/// Up to 16 records of one layer, mapping and key.
+pub(crate) struct Group {
+    key: u64,
+    id: Identity,
+    age: u64,
+    valid: u16,
+    pfn: [u32; GROUP_PAGES],
+    hash: [u64; GROUP_PAGES],
+    next: Option<GroupBox>,
+}
+
+/// One record, as handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Source {
+    pub(crate) pfn: u32,
+    pub(crate) mapping: usize,
+    pub(crate) index: u64,
+    pub(crate) layer: u64,
+    pub(crate) hash: u64,
+}
+
+/// The records of one page, newest first.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sources {
+    len: usize,
+    items: [Source; MAX_SOURCES],
+}
+
+impl Sources {
+    fn push(&mut self, s: Source) {
+        if let Some(slot) = self.items.get_mut(self.len) {
+            *slot = s;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> core::slice::Iter<'_, Source> {
+        self.items.get(..self.len).unwrap_or(&[]).iter()
+    }
+}
+
+/// Records that are to be published together: pages of one key, mapping and layer.
+pub(crate) struct Batch {
+    key: u64,
+    id: Identity,
+    valid: u16,
+    pfn: [u32; GROUP_PAGES],
+    hash: [u64; GROUP_PAGES],
+}
+
+impl Batch {
+    /// Starts a batch with page `ppn`.
+    pub(crate) fn new(ppn: u64, page: Page) -> Self {
+        let mut new = Self {
+            key: key_of(ppn),
+            id: page.identity(ppn),
+            valid: 0,
+            pfn: [0; GROUP_PAGES],
+            hash: [0; GROUP_PAGES],
+        };
+        new.set(ppn, &page);
+        new
+    }
+
+    /// Adds a page; `false` when it belongs to another batch.
+    pub(crate) fn add(&mut self, ppn: u64, page: Page) -> bool {
+        if key_of(ppn) != self.key || page.identity(ppn) != self.id {
+            return false;
+        }
+        self.set(ppn, &page);
+        true
+    }
+
+    /// Pages in the batch.
+    pub(crate) fn pages(&self) -> u32 {
+        self.valid.count_ones()
+    }
+
+    fn set(&mut self, ppn: u64, page: &Page) {
+        let slot = slot_of(ppn);
+        if let (Some(p), Some(h)) = (self.pfn.get_mut(slot), self.hash.get_mut(slot)) {
+            *p = page.pfn;
+            *h = page.hash;
+            self.valid |= bit(slot);
+        }
+    }
+}
+
+/// A page in a layer's page cache, as a batch takes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    pub(crate) pfn: u32,
+    pub(crate) mapping: usize,
+    pub(crate) index: u64,
+    pub(crate) layer: u64,
+    pub(crate) domain: u32,
+    pub(crate) hash: u64,
+}
+
+impl Page {
+    fn identity(&self, ppn: u64) -> Identity {
+        Identity {
+            mapping: self.mapping,
+            base: self.index.wrapping_sub(slot_of(ppn) as u64),
+            layer: self.layer,
+            domain: self.domain,
+        }
+    }
+}
+
+/// Evidence of when a read began, for the pages that it covers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ticket {
+    first: u64,
+    pages: u64,
+    sum: u32,
+}
+
+/// How a publication went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Published {
+    /// That many records were made or renewed.
+    Recorded(u32),
+    /// A write, or the end of the layer, came in between.
+    Cancelled,
+    /// No memory for a group, or no room in the table.
+    NoMemory,
+}
+
+struct Bucket {
+    head: Option<GroupBox>,
+}
+
+struct Slot {
+    generation: AtomicU32,
+    bucket: IrqLock<Bucket>,
+}
+
+/// The access table of one pool.
+pub(crate) struct Table {
+    slots: Array<Slot>,
+    shift: u32,
+    seed: u64,
+    max_bytes: AtomicUsize,
+    groups: AtomicUsize,
+    generation: AtomicU32,
+    clock: AtomicU64,
+    hand: AtomicUsize,
+    evicted: AtomicU64,
+}
+
+fn key_of(ppn: u64) -> u64 {
+    ppn >> GROUP_SHIFT
+}
+
+fn slot_of(ppn: u64) -> usize {
+    (ppn & (GROUP_PAGES as u64 - 1)) as usize
+}
+
+fn bit(slot: usize) -> u16 {
+    1u16.checked_shl(slot as u32).unwrap_or(0)
+}
+
+/// The bits of key `key` that `first .. first + pages` covers.
+fn mask_of(key: u64, first: u64, pages: u64) -> u16 {
+    let start = key << GROUP_SHIFT;
+    let from = first.saturating_sub(start).min(GROUP_PAGES as u64);
+    let to = first
+        .saturating_add(pages)
+        .saturating_sub(start)
+        .min(GROUP_PAGES as u64);
+    if from >= to {
+        return 0;
+    }
+    let below = |n: u64| 1u32.checked_shl(n as u32).unwrap_or(0).wrapping_sub(1);
+    (below(to) & !below(from)) as u16
+}
+
+/// The keys that `first .. first + pages` touches.
+fn keys(first: u64, pages: u64) -> core::ops::Range<u64> {
+    if pages == 0 {
+        return 0..0;
+    }
+    let last = first.saturating_add(pages.saturating_sub(1));
+    key_of(first)..key_of(last).saturating_add(1)
+}
+
+impl Bucket {
+    /// Drops every group for which `keep` says no; returns how many.
+    fn retain(&mut self, mut keep: impl FnMut(&mut Group) -> bool) -> usize {
+        let mut dropped: usize = 0;
+        let mut link = &mut self.head;
+        loop {
+            let stay = match link.as_mut() {
+                None => break,
+                Some(group) => keep(group),
+            };
+            if !stay {
+                let next = link.as_mut().and_then(|g| g.next.take());
+                // The old group goes here, alone: its link was taken.
+                *link = next;
+                dropped = dropped.saturating_add(1);
+                continue;
+            }
+            match link {
+                Some(group) => link = &mut group.next,
+                None => break,
+            }
+        }
+        dropped
+    }
+
+    /// Takes the first group that `wanted` accepts out of the list.
+    fn take(&mut self, mut wanted: impl FnMut(&Group) -> bool) -> Option<GroupBox> {
+        let mut link = &mut self.head;
+        loop {
+            let here = match link.as_ref() {
+                None => return None,
+                Some(group) => wanted(group),
+            };
+            if here {
+                let mut found = link.take();
+                if let Some(group) = found.as_mut() {
+                    *link = group.next.take();
+                }
+                return found;
+            }
+            match link {
+                Some(group) => link = &mut group.next,
+                None => return None,
+            }
+        }
+    }
+
+    fn push(&mut self, mut group: GroupBox) {
+        group.next = self.head.take();
+        self.head = Some(group);
+    }
+
+    fn for_each(&self, mut f: impl FnMut(&Group)) {
+        let mut link = &self.head;
+        while let Some(group) = link {
+            f(group);
+            link = &group.next;
+        }
+    }
+
+    /// Takes the oldest group out.
+    fn take_oldest(&mut self) -> Option<GroupBox> {
+        let mut left: usize = 0;
+        self.for_each(|_| left = left.saturating_add(1));
+        self.take(|_| {
+            left = left.saturating_sub(1);
+            left == 0
+        })
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        // One by one: the list must not be dropped by recursion.
+        self.retain(|_| false);
+    }
+}
+
+impl Table {
+    /// A table that takes at most about `max_bytes`; `seed` spreads keys over buckets. `None`
+    /// without memory. Process context.
+    pub(crate) fn new(max_bytes: usize, seed: u64) -> Option<Self> {
+        let wanted = (max_bytes / (GROUP_BYTES * BUCKET_LOAD)).clamp(MIN_BUCKETS, MAX_BUCKETS);
+        let buckets = wanted.checked_next_power_of_two().unwrap_or(MIN_BUCKETS);
+        let slots = array(buckets, |_| Slot {
+            generation: AtomicU32::new(0),
+            bucket: IrqLock::new(Bucket { head: None }),
+        })?;
+        Some(Self {
+            slots,
+            shift: 64u32.saturating_sub(buckets.trailing_zeros()),
+            seed: seed | 1,
+            max_bytes: AtomicUsize::new(max_bytes),
+            groups: AtomicUsize::new(0),
+            generation: AtomicU32::new(0),
+            clock: AtomicU64::new(0),
+            hand: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+        })
+    }
+
+    fn slot(&self, key: u64) -> Option<&Slot> {
+        // An odd multiplier spreads consecutive keys evenly over the top bits.
+        let h = key
+            .wrapping_mul(self.seed)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.slots
+            .get(h.checked_shr(self.shift).unwrap_or(0) as usize)
+    }
+
+    /// Groups that are linked now.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the table takes now, buckets included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.groups()
+            .saturating_mul(GROUP_BYTES)
+            .saturating_add(self.overhead())
+    }
+
+    fn overhead(&self) -> usize {
+        self.slots
+            .len()
+            .saturating_mul(core::mem::size_of::<Slot>())
+    }
+
+    /// Records dropped for lack of room so far.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes().saturating_add(GROUP_BYTES) > self.max_bytes.load(Ordering::Relaxed)
+    }
+
+    fn gone(&self, groups: usize) {
+        if groups != 0 {
+            self.groups.fetch_sub(groups, Ordering::Relaxed);
+        }
+    }
+
+    /// The records of page `ppn` inside `domain`, newest first.
+    pub(crate) fn sources(&self, ppn: u64, domain: u32) -> Sources {
+        let mut out = Sources::default();
+        if self.groups() == 0 {
+            return out;
+        }
+        let (key, slot) = (key_of(ppn), slot_of(ppn));
+        if let Some(s) = self.slot(key) {
+            s.bucket.with(|b| {
+                b.for_each(|g| {
+                    if g.key != key || g.id.domain != domain || g.valid & bit(slot) == 0 {
+                        return;
+                    }
+                    if let (Some(pfn), Some(hash)) = (g.pfn.get(slot), g.hash.get(slot)) {
+                        out.push(Source {
+                            pfn: *pfn,
+                            mapping: g.id.mapping,
+                            index: g.id.base.wrapping_add(slot as u64),
+                            layer: g.id.layer,
+                            hash: *hash,
+                        });
+                    }
+                });
+            });
+        }
+        out
+    }
+
+    /// Which of the 16 pages around `ppn` have a record inside `domain`: bit n is page
+    /// `(ppn & !15) + n`.
+    pub(crate) fn present(&self, ppn: u64, domain: u32) -> u16 {
+        let mut out = 0;
+        if self.groups() == 0 {
+            return out;
+        }
+        let key = key_of(ppn);
+        if let Some(s) = self.slot(key) {
+            s.bucket.with(|b| {
+                b.for_each(|g| {
+                    if g.key == key && g.id.domain == domain {
+                        out |= g.valid;
+                    }
+                });
+            });
+        }
+        out
+    }
+
+    /// A ticket for a read of these pages, to be taken before the data is fetched.
+    pub(crate) fn ticket(&self, first: u64, pages: u64) -> Ticket {
+        Ticket {
+            first,
+            pages,
+            sum: self.generations(first, pages),
+        }
+    }
+
+    /// Generations only rise, so an equal sum (modulo 2^32 drops during one read) means that none
+    /// of them has.
+    fn generations(&self, first: u64, pages: u64) -> u32 {
+        let mut sum = self.generation.load(Ordering::Acquire);
+        for key in keys(first, pages) {
+            if let Some(s) = self.slot(key) {
+                sum = sum.wrapping_add(s.generation.load(Ordering::Acquire));
+            }
+        }
+        sum
+    }
+
+    /// Makes the records of `batch`, unless a write (`ticket`) or the layer's end (`alive`)
+    /// came in between. They become the newest of their pages.
+    pub(crate) fn publish(&self, batch: &Batch, ticket: &Ticket, alive: &AtomicBool) -> Published {
+        let Some(slot) = self.slot(batch.key) else {
+            return Published::NoMemory;
+        };
+        if batch.valid == 0 {
+            return Published::Recorded(0);
+        }
+        if self.is_full() {
+            self.make_room();
+        }
+        let age = self.clock.fetch_add(1, Ordering::Relaxed);
+        slot.bucket.with(|b| {
+            // Under the lock: see invariant 4.
+            if self.generations(ticket.first, ticket.pages) != ticket.sum
+                || !alive.load(Ordering::Acquire)
+            {
+                return Published::Cancelled;
+            }
+            let found = b.take(|g| g.key == batch.key && g.id == batch.id);
+            let mut group = match found {
+                Some(group) => group,
+                None => match self.fresh(b, batch) {
+                    Some(group) => group,
+                    None => return Published::NoMemory,
+                },
+            };
+            for n in 0..GROUP_PAGES {
+                if batch.valid & bit(n) == 0 {
+                    continue;
+                }
+                if let (Some(p), Some(q)) = (group.pfn.get_mut(n), batch.pfn.get(n)) {
+                    *p = *q;
+                }
+                if let (Some(p), Some(q)) = (group.hash.get_mut(n), batch.hash.get(n)) {
+                    *p = *q;
+                }
+            }
+            group.valid |= batch.valid;
+            group.age = age;
+            b.push(group);
+            self.bound_sources(b, batch);
+            Published::Recorded(batch.valid.count_ones())
+        })
+    }
+
+    /// A group for `batch`, counted but not linked; in a full table another one's memory.
+    fn fresh(&self, b: &mut Bucket, batch: &Batch) -> Option<GroupBox> {
+        if self.is_full() {
+            let mut group = b.take_oldest()?;
+            self.count_evicted(&group);
+            group.key = batch.key;
+            group.id = batch.id;
+            group.valid = 0;
+            return Some(group);
+        }
+        let group = boxed(Group {
+            key: batch.key,
+            id: batch.id,
+            age: 0,
+            valid: 0,
+            pfn: [0; GROUP_PAGES],
+            hash: [0; GROUP_PAGES],
+            next: None,
+        })?;
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        Some(group)
+    }
+
+    /// Keeps the newest [`MAX_SOURCES`] records of each page of `batch`.
+    fn bound_sources(&self, b: &mut Bucket, batch: &Batch) {
+        let mut groups: usize = 0;
+        b.for_each(|g| {
+            if g.key == batch.key {
+                groups = groups.saturating_add(1);
+            }
+        });
+        if groups <= MAX_SOURCES {
+            return;
+        }
+        let mut seen = [0u8; GROUP_PAGES];
+        let mut evicted: u64 = 0;
+        let dropped = b.retain(|g| {
+            if g.key == batch.key {
+                for (n, seen) in seen.iter_mut().enumerate() {
+                    if g.valid & batch.valid & bit(n) == 0 {
+                        continue;
+                    }
+                    *seen = seen.saturating_add(1);
+                    if usize::from(*seen) > MAX_SOURCES {
+                        g.valid &= !bit(n);
+                        evicted = evicted.saturating_add(1);
+                    }
+                }
+            }
+            g.valid != 0
+        });
+        self.gone(dropped);
+        self.evicted.fetch_add(evicted, Ordering::Relaxed);
+    }
+
+    fn count_evicted(&self, group: &Group) {
+        self.evicted
+            .fetch_add(u64::from(group.valid.count_ones()), Ordering::Relaxed);
+    }
+
+    /// Drops an old group somewhere: the oldest of the next bucket that has any.
+    fn make_room(&self) {
+        for _ in 0..EVICT_SCAN {
+            let hand = self.hand.fetch_add(1, Ordering::Relaxed);
+            let Some(slot) = hand
+                .checked_rem(self.slots.len())
+                .and_then(|n| self.slots.get(n))
+            else {
+                return;
+            };
+            let taken = slot.bucket.with(Bucket::take_oldest);
+            if let Some(group) = taken {
+                self.count_evicted(&group);
+                self.gone(1);
+                return;
+            }
+        }
+    }
+
+    /// Drops that very record, if it is still there as it was.
+    pub(crate) fn forget(&self, ppn: u64, source: &Source) {
+        let (key, n) = (key_of(ppn), slot_of(ppn));
+        let Some(slot) = self.slot(key) else { return };
+        let dropped = slot.bucket.with(|b| {
+            b.retain(|g| {
+                if g.key == key
+                    && g.id.mapping == source.mapping
+                    && g.id.layer == source.layer
+                    && g.id.base.wrapping_add(n as u64) == source.index
+                    && g.pfn.get(n) == Some(&source.pfn)
+                    && g.hash.get(n) == Some(&source.hash)
+                {
+                    g.valid &= !bit(n);
+                }
+                g.valid != 0
+            })
+        });
+        self.gone(dropped);
+    }
+
+    /// Rule 1: drops all records of these pages, and cancels those being made.
+    pub(crate) fn drop_range(&self, first: u64, pages: u64) {
+        let range = keys(first, pages);
+        if range.end.saturating_sub(range.start) > self.slots.len() as u64 {
+            // Longer than the table is wide: one pass over everything is cheaper.
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            self.sweep(|g| {
+                g.valid &= !mask_of(g.key, first, pages);
+                g.valid != 0
+            });
+            return;
+        }
+        for key in range {
+            let Some(slot) = self.slot(key) else { continue };
+            let mask = mask_of(key, first, pages);
+            let dropped = slot.bucket.with(|b| {
+                slot.generation.fetch_add(1, Ordering::AcqRel);
+                b.retain(|g| {
+                    if g.key == key {
+                        g.valid &= !mask;
+                    }
+                    g.valid != 0
+                })
+            });
+            self.gone(dropped);
+        }
+    }
+
+    /// Rule 2: drops one layer's records of these pages. Those being made may still come: they are
+    /// right for the page, and useless when the layer's memory has changed.
+    pub(crate) fn drop_layer_range(&self, layer: u64, first: u64, pages: u64) {
+        if self.groups() == 0 {
+            return;
+        }
+        let range = keys(first, pages);
+        if range.end.saturating_sub(range.start) > self.slots.len() as u64 {
+            self.sweep(|g| {
+                if g.id.layer == layer {
+                    g.valid &= !mask_of(g.key, first, pages);
+                }
+                g.valid != 0
+            });
+            return;
+        }
+        for key in range {
+            let Some(slot) = self.slot(key) else { continue };
+            let mask = mask_of(key, first, pages);
+            let dropped = slot.bucket.with(|b| {
+                b.retain(|g| {
+                    if g.key == key && g.id.layer == layer {
+                        g.valid &= !mask;
+                    }
+                    g.valid != 0
+                })
+            });
+            self.gone(dropped);
+        }
+    }
+
+    /// Rule 3: drops all records of a layer. The caller has marked it as no longer alive.
+    pub(crate) fn drop_layer(&self, layer: u64) {
+        if self.groups() != 0 {
+            self.sweep(|g| g.id.layer != layer);
+        }
+    }
+
+    /// Drops everything, and cancels what is being made.
+    pub(crate) fn drop_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.sweep(|_| false);
+    }
+
+    fn sweep(&self, mut keep: impl FnMut(&mut Group) -> bool) {
+        for slot in self.slots.iter() {
+            let dropped = slot.bucket.with(|b| b.retain(&mut keep));
+            self.gone(dropped);
+        }
+    }
+
+    /// The number of records of one layer. Looks through the whole table: for messages.
+    pub(crate) fn records_of(&self, layer: u64) -> u64 {
+        let mut n: u64 = 0;
+        for slot in self.slots.iter() {
+            slot.bucket.with(|b| {
+                b.for_each(|g| {
+                    if g.id.layer == layer {
+                        n = n.saturating_add(u64::from(g.valid.count_ones()));
+                    }
+                });
+            });
+        }
+        n
+    }
+}

@@ -1,0 +1,1306 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A pool's metadata: devices, mappings, reference counts and transactions in dm-thin's format.
+//!
+//! [`Metadata`] wraps the store of `dm::pdata` in one lock. Lookups of mappings share it;
+//! everything else has it alone, reference counts included. All changes belong to the running
+//! transaction, which `commit` makes durable (data device first) and `abort` throws away.
+//!
+//! Invariants:
+//!
+//! 1. A change that fails half-way spoils the transaction: further changes and the commit are
+//!    refused with EIO until `abort`. So nothing half-done reaches the disk.
+//! 2. When `abort` cannot get back to the last commit, everything fails with EINVAL from then on.
+//! 3. A device is in the table while it is open or its details differ from the details tree.
+//!    Its fields change only under the exclusive lock.
+//! 4. A chunk whose count was lowered is in the `filling` filter (`Store::freed`) until a commit
+//!    moves it to `Recent` (`freed` explains the protocol).
+//! 5. A chunk that is counted but mapped by nobody (allocated and being filled, or unmapped and
+//!    being discarded) is in `held`. A commit takes it off the counts and puts it back after, so
+//!    that what is on the disk never counts a chunk that nothing maps, and a crash leaks none.
+//! 6. An aborted transaction leaves the metadata read-only in the same hold: what was prepared
+//!    in it cannot find its way into the next one.
+//! 7. Allocations under the exclusive lock do no I/O (`pdata::without_io`): reclaim could wait
+//!    for this very lock through a thin device.
+//!
+//! Lock order: the metadata lock is taken last; under it only the epochs' cookie is taken, which
+//! does not sleep. Everything here runs in process context and may sleep.
+//!
+//! Neighbours: `dm::pdata` (the library), `format` and `freed` (pure), the pool (modes and the
+//! decision when to commit or abort).
+
+pub(crate) mod format;
+pub(crate) mod freed;
+
+use crate::dm::{
+    bdev::BlockDev,
+    epoch::{Cookie, Epochs},
+    pdata::{self, FreedFilter, Store},
+    sync::RwSem,
+};
+use crate::units::{Chunk, DevId, VChunk};
+use format::{Changing, Details, Fault, Superblock};
+use kernel::prelude::*;
+use kernel::rbtree::{RBTree, RBTreeNode};
+use kernel::sync::{
+    atomic::{Acquire, Atomic, Relaxed, Release},
+    Arc,
+};
+
+/// Metadata blocks that a commit may need, at most: dm-thin reports only what is beyond them.
+const RESERVE_MAX: u64 = 4096;
+/// Metadata blocks below which not even an empty pool fits.
+const BLOCKS_MIN: u64 = 8;
+/// The longest run that `lookup_range` reports: it holds the lock shared meanwhile.
+const RANGE_MAX: u64 = 1024;
+
+/// ENODATA, which the kernel crate does not name.
+fn enodata() -> Error {
+    pdata::enodata()
+}
+
+/// Why metadata could not be opened.
+pub(crate) struct OpenError {
+    pub(crate) errno: Error,
+    /// One phrase for the table's error text.
+    pub(crate) phrase: &'static CStr,
+}
+
+fn because(phrase: &'static CStr) -> impl FnOnce(Error) -> OpenError {
+    move |errno| OpenError { errno, phrase }
+}
+
+/// What a virtual chunk maps to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mapping {
+    pub(crate) chunk: Chunk,
+    /// A snapshot taken after the mapping was made may hold the chunk too.
+    pub(crate) shared: bool,
+}
+
+/// A chunk fresh from the space map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allocated {
+    pub(crate) chunk: Chunk,
+    /// I/O that began before the chunk was last freed may still touch it: wait for the epochs
+    /// (`Epochs::wait`, outside all locks) before using it.
+    pub(crate) recently_freed: bool,
+}
+
+/// Virtual chunks `[begin, end)` that map to as many chunks in a row, from `chunk` on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MappedRange {
+    pub(crate) begin: VChunk,
+    pub(crate) end: VChunk,
+    pub(crate) chunk: Chunk,
+    /// `Mapping::shared` of all of them.
+    pub(crate) maybe_shared: bool,
+}
+
+/// The answer to a lookup.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lookup {
+    Mapped(Mapping),
+    Unmapped,
+    /// The answer is on the disk, and the caller must not wait for it.
+    WouldBlock,
+}
+
+/// A thin device in the table (invariant 3).
+struct Device {
+    id: u32,
+    opens: Atomic<u32>,
+    /// The details tree does not have the details below yet, or mappings changed.
+    changed: Atomic<bool>,
+    /// Changes were thrown away while the device was open.
+    aborted: Atomic<bool>,
+    /// Mappings were inserted since the last commit.
+    inserted: Atomic<bool>,
+    /// The device was made in a transaction that was thrown away.
+    gone: Atomic<bool>,
+    mapped: Atomic<u64>,
+    transaction_id: Atomic<u64>,
+    creation_time: Atomic<u32>,
+    snapshotted_time: Atomic<u32>,
+}
+
+impl Device {
+    fn new(id: u32, details: &Details, changed: bool) -> Result<Arc<Self>> {
+        let device = Self {
+            id,
+            opens: Atomic::new(0),
+            changed: Atomic::new(changed),
+            inserted: Atomic::new(false),
+            aborted: Atomic::new(false),
+            gone: Atomic::new(false),
+            mapped: Atomic::new(details.mapped),
+            transaction_id: Atomic::new(details.transaction_id),
+            creation_time: Atomic::new(details.creation_time),
+            snapshotted_time: Atomic::new(details.snapshotted_time),
+        };
+        Ok(Arc::new(device, GFP_KERNEL)?)
+    }
+
+    fn key(&self) -> u64 {
+        u64::from(self.id)
+    }
+
+    fn details(&self) -> Details {
+        Details {
+            mapped: self.mapped.load(Relaxed),
+            transaction_id: self.transaction_id.load(Relaxed),
+            creation_time: self.creation_time.load(Relaxed),
+            snapshotted_time: self.snapshotted_time.load(Relaxed),
+        }
+    }
+
+    fn set_details(&self, details: &Details) {
+        self.mapped.store(details.mapped, Relaxed);
+        self.transaction_id.store(details.transaction_id, Relaxed);
+        self.creation_time.store(details.creation_time, Relaxed);
+        self.snapshotted_time
+            .store(details.snapshotted_time, Relaxed);
+    }
+
+    /// The mapping that a value of this device's tree stands for.
+    fn mapping(&self, value: u64) -> Mapping {
+        let (chunk, time) = format::unpack(value);
+        Mapping {
+            chunk: Chunk(chunk),
+            shared: self.snapshotted_time.load(Relaxed) > time,
+        }
+    }
+
+    /// EIO when the device does not exist any more, although it is open.
+    fn present(&self) -> Result {
+        if self.gone.load(Relaxed) {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+}
+
+/// An open thin device; dropping it closes the device (takes the metadata lock, may sleep).
+///
+/// The last one must be dropped before the pool's devices are closed, for it keeps the metadata.
+pub(crate) struct OpenThin {
+    device: Arc<Device>,
+    metadata: Arc<Metadata>,
+}
+
+impl Drop for OpenThin {
+    fn drop(&mut self) {
+        pdata::without_io(|| self.metadata.state.write().close(&self.device));
+    }
+}
+
+/// Chunks freed by earlier transactions that I/O may still touch.
+struct Recent {
+    pending: FreedFilter,
+    /// When this is past, `pending` is history.
+    cookie: Option<Cookie>,
+}
+
+impl Recent {
+    /// Takes over what the transaction that has just been committed freed.
+    fn committed(&mut self, filling: &mut FreedFilter, epochs: &Epochs) {
+        self.expire(epochs);
+        if !filling.is_empty() {
+            self.pending.absorb(filling);
+            self.cookie = Some(epochs.cookie());
+        }
+    }
+
+    /// After an abort: any chunk may have been used by what is undone now.
+    fn aborted(&mut self, filling: &mut FreedFilter, epochs: &Epochs) {
+        filling.clear();
+        self.pending.fill();
+        self.cookie = Some(epochs.cookie());
+    }
+
+    fn expire(&mut self, epochs: &Epochs) {
+        if self.cookie.is_some_and(|c| epochs.is_past(c)) {
+            self.pending.clear();
+            self.cookie = None;
+        }
+    }
+
+    fn contains(&mut self, chunk: u64, epochs: &Epochs) -> bool {
+        if !self.pending.contains(chunk) {
+            return false;
+        }
+        self.expire(epochs);
+        self.pending.contains(chunk)
+    }
+}
+
+/// What the metadata lock protects.
+struct State {
+    store: Store,
+    devices: RBTree<u32, Arc<Device>>,
+    /// The superblock's fields as the next commit will write them.
+    sb: Changing,
+    recent: Recent,
+    /// Metadata blocks kept back for commits.
+    reserve: u64,
+    threshold: Option<u64>,
+    /// Flushed before each commit.
+    data: Option<BlockDev>,
+    /// Something changed since the last commit. Clear on a pool that was only opened, so that
+    /// it is not written to.
+    dirty: bool,
+    /// Invariant 1.
+    spoiled: bool,
+    /// Mappings inserted so far.
+    inserts: u64,
+    /// Invariant 5.
+    held: KVVec<Held>,
+}
+
+/// Chunks that are counted but mapped by nobody.
+struct Held {
+    begin: u64,
+    /// One past the last.
+    end: u64,
+    /// Cleared when nobody wants them any more while the metadata cannot be changed: the next
+    /// commit takes them off the counts for good.
+    wanted: bool,
+}
+
+impl State {
+    /// Spoils the transaction when a change failed (invariant 1).
+    fn sound<T>(&mut self, r: Result<T>) -> Result<T> {
+        if r.is_err() {
+            self.spoiled = true;
+        }
+        r
+    }
+
+    fn usable(&self) -> Result {
+        if self.store.is_closed() {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn changeable(&self) -> Result {
+        self.usable()?;
+        if self.store.is_read_only() {
+            return Err(EPERM);
+        }
+        if self.spoiled {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    /// Refuses changes (ENOSPC) that could use up what the commit needs. This also keeps them
+    /// from running out of blocks half-way, which would spoil the transaction, and after which
+    /// the library forgets to unlock a node (dm-btree.c, split_two_into_three, 7.2).
+    fn roomy(&mut self) -> Result {
+        if self.store.free_blocks()? < self.reserve / 2 {
+            return Err(ENOSPC);
+        }
+        Ok(())
+    }
+
+    /// Takes the state over from the committed superblock and the store that is open on it.
+    fn load(&mut self) -> Result {
+        let at = format::SUPERBLOCK_LOCATION;
+        let sb = self.store.superblock(at, Superblock::decode)?.ok_or(EIO)?;
+        self.sb = sb.changing();
+        self.set_reserve();
+        Ok(())
+    }
+
+    fn set_reserve(&mut self) {
+        // Without the size the whole reserve is kept back.
+        self.reserve = self
+            .store
+            .blocks()
+            .map_or(RESERVE_MAX, |n| RESERVE_MAX.min(n / 10));
+    }
+
+    /// The device's entry in the table, made from the details tree when it is not there.
+    fn device(&mut self, id: u32) -> Result<Option<Arc<Device>>> {
+        if let Some(device) = self.devices.get(&id) {
+            return Ok(Some(device.clone()));
+        }
+        let Some(details) = self.store.details(self.sb.details_root, u64::from(id))? else {
+            return Ok(None);
+        };
+        let device = Device::new(id, &details, false)?;
+        self.devices
+            .try_create_and_insert(id, device.clone(), GFP_KERNEL)?;
+        Ok(Some(device))
+    }
+
+    fn exists(&self, id: u32) -> Result<bool> {
+        if self.devices.get(&id).is_some() {
+            return Ok(true);
+        }
+        let details = self.store.details(self.sb.details_root, u64::from(id))?;
+        Ok(details.is_some())
+    }
+
+    /// Removes a table entry that nothing needs (invariant 3).
+    fn forget(&mut self, device: &Device) {
+        if device.opens.load(Relaxed) == 0 && !device.changed.load(Relaxed) {
+            self.devices.remove(&device.id);
+        }
+    }
+
+    fn close(&mut self, device: &Arc<Device>) {
+        device
+            .opens
+            .store(device.opens.load(Relaxed).saturating_sub(1), Relaxed);
+        // A device that went in an abort may have been replaced in the table since.
+        if self
+            .devices
+            .get(&device.id)
+            .is_some_and(|d| Arc::ptr_eq(d, device))
+        {
+            self.forget(device);
+        }
+    }
+
+    /// Removes all table entries that nothing needs.
+    fn forget_all(&mut self) {
+        let mut cursor = self.devices.cursor_front_mut();
+        while let Some(at) = cursor {
+            let device = at.current().1;
+            if device.opens.load(Relaxed) == 0 && !device.changed.load(Relaxed) {
+                // The cursor goes to the next entry, or at the end back to one that stays.
+                cursor = at.remove_current().0;
+            } else {
+                cursor = at.move_next();
+            }
+        }
+    }
+
+    fn create_thin(&mut self, id: u32) -> Result {
+        if self.exists(id)? {
+            return Err(EEXIST);
+        }
+        let details = Details {
+            mapped: 0,
+            transaction_id: self.sb.transaction_id,
+            creation_time: self.sb.time,
+            snapshotted_time: self.sb.time,
+        };
+        // All that can fail without harm comes before the first change.
+        let node = RBTreeNode::new(id, Device::new(id, &details, true)?, GFP_KERNEL)?;
+        self.clear_way(id)?;
+        let r = self.store.add_device(self.sb.mapping_root, u64::from(id));
+        self.sb.mapping_root = self.sound(r)?;
+        self.devices.insert(node);
+        Ok(())
+    }
+
+    /// Refuses a device whose mappings exist without details: adding it would leak them.
+    fn clear_way(&self, id: u32) -> Result {
+        let root = self
+            .store
+            .device_root(self.sb.mapping_root, u64::from(id))?;
+        if root.is_some() {
+            pr_err!("device {id} has mappings but no details: the metadata needs a check\n");
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    fn create_snap(&mut self, id: u32, origin: u32) -> Result {
+        if self.exists(id)? {
+            return Err(EEXIST);
+        }
+        self.clear_way(id)?;
+        let origin = self.device(origin)?.ok_or_else(enodata)?;
+        let r = self.create_snap_of(id, &origin);
+        if r.is_err() {
+            self.forget(&origin);
+        }
+        r
+    }
+
+    fn create_snap_of(&mut self, id: u32, origin: &Device) -> Result {
+        origin.present()?;
+        let root = self.sb.mapping_root;
+        let subtree = self
+            .store
+            .device_root(root, origin.key())?
+            .ok_or_else(enodata)?;
+        let time = self.sb.time.saturating_add(1);
+        if time > format::TIME_MAX {
+            pr_err!("no time stamps left: this pool can take no more snapshots\n");
+            return Err(EOVERFLOW);
+        }
+        let details = Details {
+            mapped: origin.mapped.load(Relaxed),
+            transaction_id: self.sb.transaction_id,
+            creation_time: time,
+            snapshotted_time: time,
+        };
+        let node = RBTreeNode::new(id, Device::new(id, &details, true)?, GFP_KERNEL)?;
+        let r = self.store.share_device(root, u64::from(id), subtree);
+        self.sb.mapping_root = self.sound(r)?;
+        self.sb.time = time;
+        origin.snapshotted_time.store(time, Relaxed);
+        origin.changed.store(true, Release);
+        self.devices.insert(node);
+        Ok(())
+    }
+
+    fn delete(&mut self, id: u32) -> Result {
+        if let Some(device) = self.devices.get(&id) {
+            if device.opens.load(Relaxed) > 0 {
+                return Err(EBUSY);
+            }
+        } else if !self.exists(id)? {
+            return Err(enodata());
+        }
+        let key = u64::from(id);
+        let r = self.delete_trees(key);
+        self.sound(r)?;
+        self.devices.remove(&id);
+        Ok(())
+    }
+
+    fn delete_trees(&mut self, key: u64) -> Result {
+        // A device made in this transaction has no details in the tree yet.
+        let root = self.sb.details_root;
+        if self.store.details(root, key)?.is_some() {
+            self.sb.details_root = self.store.remove_details(root, key)?;
+        }
+        let root = self.sb.mapping_root;
+        if self.store.device_root(root, key)?.is_some() {
+            self.sb.mapping_root = self.store.remove_device(root, key)?;
+        }
+        Ok(())
+    }
+
+    /// Whether I/O that began before the chunk was freed may still be under way. That includes
+    /// chunks freed in this very transaction: one that was also allocated in it is given out
+    /// again without a commit between (sm_disk_new_block looks at both transactions' counts).
+    fn is_recent(&mut self, chunk: u64, epochs: &Epochs) -> bool {
+        self.store.freed().contains(chunk) || self.recent.contains(chunk, epochs)
+    }
+
+    fn position(&self, begin: u64, end: u64) -> Option<usize> {
+        self.held
+            .iter()
+            .position(|h| h.begin == begin && h.end == end)
+    }
+
+    /// The range is mapped now, or not counted any more.
+    fn unhold(&mut self, begin: u64, end: u64) {
+        let Some(i) = self.position(begin, end) else {
+            return;
+        };
+        // The last takes its place.
+        if let Some(last) = self.held.pop() {
+            if let Some(place) = self.held.get_mut(i) {
+                *place = last;
+            }
+        }
+    }
+
+    /// Unmaps `run` and holds those of its chunks that nobody else maps. Only after the
+    /// unmapping are the counts exact: until then devices may share a whole leaf, which counts
+    /// once.
+    fn unmap_and_hold(
+        &mut self,
+        device: &Device,
+        run: &MappedRange,
+        held: &mut impl FnMut(u64, u64),
+    ) -> Result {
+        let len = run.end.0.checked_sub(run.begin.0).ok_or(EINVAL)?;
+        let (begin, end) = (run.chunk.0, run.chunk.0.checked_add(len).ok_or(EINVAL)?);
+        // Every second chunk a run of its own is the worst case.
+        let room = usize::try_from(len / 2 + 1)?;
+        self.held.reserve(room, GFP_KERNEL)?;
+        let r = self.store.hold_chunks(begin, end);
+        self.sound(r)?;
+        self.remove_range(device, run.begin.0, run.end.0)?;
+        let mut first = begin;
+        for chunk in begin..end {
+            let r = self.store.chunk_count(chunk);
+            if self.sound(r)? > 1 {
+                let r = self.store.release_chunks(chunk, chunk + 1);
+                self.sound(r)?;
+                self.hold(first, chunk, held)?;
+                first = chunk + 1;
+            }
+        }
+        self.hold(first, end, held)
+    }
+
+    /// Notes a held range; room was made before.
+    fn hold(&mut self, begin: u64, end: u64, held: &mut impl FnMut(u64, u64)) -> Result {
+        if begin < end {
+            let range = Held {
+                begin,
+                end,
+                wanted: true,
+            };
+            self.held.push(range, GFP_KERNEL)?;
+            held(begin, end);
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, device: &Device, v: u64, c: u64) -> Result {
+        device.present()?;
+        let value = format::pack(c, self.sb.time).ok_or(EINVAL)?;
+        let r = self
+            .store
+            .insert(self.sb.mapping_root, device.key(), v, value);
+        let (root, new) = self.sound(r)?;
+        self.unhold(c, c.saturating_add(1));
+        self.sb.mapping_root = root;
+        self.inserts = self.inserts.wrapping_add(1);
+        if new {
+            let mapped = device.mapped.load(Relaxed).saturating_add(1);
+            device.mapped.store(mapped, Relaxed);
+        }
+        device.inserted.store(true, Release);
+        device.changed.store(true, Release);
+        Ok(())
+    }
+
+    fn remove_range(&mut self, device: &Device, begin: u64, end: u64) -> Result {
+        device.present()?;
+        let r = self
+            .store
+            .remove_range(self.sb.mapping_root, device.key(), begin, end);
+        let (root, removed) = self.sound(r)?;
+        self.sb.mapping_root = root;
+        let mapped = device.mapped.load(Relaxed).saturating_sub(removed);
+        device.mapped.store(mapped, Relaxed);
+        device.changed.store(true, Release);
+        Ok(())
+    }
+
+    /// Makes the transaction durable and begins the next one. The data device must have been
+    /// flushed. On an error the transaction is spoiled.
+    fn commit(&mut self, epochs: &Epochs) -> Result {
+        let r = self.count_held(false).and_then(|()| self.commit_parts());
+        self.sound(r)?;
+        for device in self.devices.values() {
+            device.inserted.store(false, Release);
+            device.changed.store(false, Release);
+        }
+        self.forget_all();
+        self.recent.committed(self.store.freed(), epochs);
+        self.dirty = !self.held.is_empty();
+        // What is committed stays so even if this spoils the next transaction.
+        let r = self.count_held(true);
+        let _ = self.sound(r);
+        Ok(())
+    }
+
+    /// Takes the held chunks off the counts, or puts them back (invariant 5).
+    fn count_held(&mut self, on: bool) -> Result {
+        for h in self.held.iter() {
+            if on {
+                self.store.hold_chunks(h.begin, h.end)?;
+            } else {
+                self.store.drop_hold(h.begin, h.end)?;
+            }
+        }
+        self.held.retain(|h| h.wanted);
+        Ok(())
+    }
+
+    fn commit_parts(&mut self) -> Result {
+        // Details first: they are part of what the space maps count. The iterator borrows the
+        // table, the store is another field.
+        let mut root = self.sb.details_root;
+        for device in self.devices.values() {
+            if device.changed.load(Relaxed) && !device.gone.load(Relaxed) {
+                root = self
+                    .store
+                    .set_details(root, device.key(), &device.details())?;
+            }
+        }
+        self.sb.details_root = root;
+        let (data, metadata) = self.store.commit_trees()?;
+        let sb = self.sb;
+        self.store
+            .commit_superblock(false, |block| sb.encode(block, &data, &metadata))
+    }
+
+    fn flush_data(&self) -> Result {
+        self.data.map_or(Ok(()), |dev| {
+            dev.flush().inspect_err(|_| {
+                pr_err!("cannot flush the data device: the commit is given up\n");
+            })
+        })
+    }
+
+    /// Flushes and commits under the lock, for callers that have it.
+    fn commit_now(&mut self, epochs: &Epochs) -> Result {
+        self.flush_data()?;
+        self.commit(epochs)
+    }
+
+    fn reopen(&mut self) -> Result {
+        self.store.reset();
+        let at = format::SUPERBLOCK_LOCATION;
+        let sb = self.store.superblock(at, Superblock::decode)?.ok_or(EIO)?;
+        self.store.open(&sb.data_map, &sb.metadata_map)?;
+        self.load()?;
+        if let Some(blocks) = self.threshold {
+            self.store.set_threshold(blocks)?;
+        }
+        // Devices go back to what the details tree says; those that are not in it are gone.
+        for device in self.devices.values() {
+            match self.store.details(self.sb.details_root, device.key())? {
+                Some(details) => device.set_details(&details),
+                None => device.gone.store(true, Relaxed),
+            }
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, epochs: &Epochs) -> Result {
+        self.usable()?;
+        for device in self.devices.values() {
+            if device.changed.load(Relaxed) {
+                device.aborted.store(true, Release);
+            }
+        }
+        let r = self.reopen();
+        for device in self.devices.values() {
+            device.inserted.store(false, Release);
+            device.changed.store(false, Release);
+        }
+        self.forget_all();
+        self.recent.aborted(self.store.freed(), epochs);
+        self.held.clear();
+        self.dirty = false;
+        self.spoiled = false;
+        // Invariant 6. A mark that cannot be written is tried again by nobody: the caller fails
+        // the pool.
+        let r = r.and_then(|()| self.mark_for_check());
+        self.store.set_read_only(true);
+        if r.is_err() {
+            // Invariant 2.
+            self.store.close();
+        }
+        r
+    }
+
+    /// Sets needs_check in the committed superblock, outside of the transaction.
+    fn mark_for_check(&mut self) -> Result {
+        self.sb.flags |= format::FLAG_NEEDS_CHECK;
+        let flags = self.sb.flags;
+        self.store
+            .amend_superblock(|block| format::put_flags(block, flags))
+    }
+
+    fn resize(&mut self, data: bool, to: u64) -> Result {
+        let now = if data {
+            self.store.chunks()?
+        } else {
+            self.store.blocks()?
+        };
+        let extra = to.checked_sub(now).ok_or(EINVAL)?;
+        if extra == 0 {
+            return Ok(());
+        }
+        self.dirty = true;
+        let r = if data {
+            self.store.add_chunks(extra)
+        } else {
+            self.store.add_blocks(extra)
+        };
+        self.sound(r)?;
+        if !data {
+            self.set_reserve();
+        }
+        Ok(())
+    }
+
+    fn reserve_snap(&mut self, epochs: &Epochs) -> Result {
+        if self.sb.held_root != 0 {
+            return Err(EBUSY);
+        }
+        // The copy must name trees that are on the disk.
+        self.commit_now(epochs)?;
+        self.dirty = true;
+        let r = self.store.copy_superblock(|block| {
+            let sb = Superblock::decode(block)?;
+            // The copy keeps the trees, not the counts.
+            let none = [0; format::ROOT_SIZE];
+            format::put_roots(block, &none, &none)?;
+            Some((sb.mapping_root, sb.details_root))
+        });
+        self.sb.held_root = self.sound(r)?;
+        Ok(())
+    }
+
+    fn release_snap(&mut self) -> Result {
+        let held = self.sb.held_root;
+        if held == 0 {
+            return Err(EINVAL);
+        }
+        let sb = self
+            .store
+            .superblock(held, Superblock::decode)?
+            .ok_or(EIO)?;
+        let r = self
+            .store
+            .free_superblock(held, sb.mapping_root, sb.details_root);
+        self.sound(r)?;
+        self.sb.held_root = 0;
+        Ok(())
+    }
+}
+
+/// The metadata of one pool.
+///
+/// The last reference must go before the metadata and data devices are closed: dropping it
+/// commits what is left to commit.
+pub(crate) struct Metadata {
+    state: RwSem<State>,
+    epochs: Arc<Epochs>,
+}
+
+impl Metadata {
+    /// Opens the metadata on `dev` for chunks of `chunk_sectors` sectors; formats a device whose
+    /// first block is zeroes, if `may_format` (else EPERM).
+    pub(crate) fn open(
+        dev: BlockDev,
+        chunk_sectors: u64,
+        may_format: bool,
+        epochs: Arc<Epochs>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let chunk_sectors = u32::try_from(chunk_sectors)
+            .ok()
+            .filter(|n| *n != 0)
+            .ok_or(EINVAL)
+            .map_err(because(c"Invalid block size"))?;
+        let blocks = dev.sectors() / u64::from(format::BLOCK_SECTORS);
+        if blocks < BLOCKS_MIN {
+            return Err(because(c"Metadata device too small")(EINVAL));
+        }
+        let words = KVec::from_elem(0, freed::FILTER_WORDS, GFP_KERNEL)
+            .map_err(|e| because(c"Cannot allocate metadata")(e.into()))?;
+        let pending = FreedFilter::new(words)
+            .ok_or(EINVAL)
+            .map_err(because(c"Cannot allocate metadata"))?;
+        let store = Store::new(dev).map_err(because(c"Cannot create block manager"))?;
+        let mut state = State {
+            store,
+            devices: RBTree::new(),
+            sb: Changing::default(),
+            recent: Recent {
+                pending,
+                cookie: None,
+            },
+            reserve: RESERVE_MAX,
+            threshold: None,
+            data: None,
+            dirty: false,
+            spoiled: false,
+            inserts: 0,
+            held: KVVec::new(),
+        };
+        Self::open_store(&mut state.store, dev, chunk_sectors, may_format)?;
+        state
+            .load()
+            .map_err(because(c"Cannot read metadata superblock"))?;
+        let state = RwSem::new(state).map_err(because(c"Cannot allocate metadata"))?;
+        Arc::new(Self { state, epochs }, GFP_KERNEL)
+            .map_err(|e| because(c"Cannot allocate metadata")(e.into()))
+    }
+
+    fn open_store(
+        store: &mut Store,
+        dev: BlockDev,
+        chunk_sectors: u32,
+        may_format: bool,
+    ) -> Result<(), OpenError> {
+        let look = |block: &[u8], sum: u32| {
+            if format::is_zero(block) {
+                return Ok(None);
+            }
+            format::check(block, format::SUPERBLOCK_LOCATION, sum)
+                .map(|()| Superblock::decode(block))
+        };
+        let seen = store
+            .peek(look)
+            .map_err(because(c"Cannot read metadata superblock"))?;
+        let sb = match seen {
+            Ok(Some(sb)) => sb,
+            Ok(None) if may_format => return Self::format(store, dev, chunk_sectors),
+            Ok(None) => return Err(because(c"Metadata device is not formatted")(EPERM)),
+            Err(fault) => {
+                let phrase = match fault {
+                    Fault::Magic => c"Metadata device holds no thin pool (bad superblock magic)",
+                    Fault::Location => c"Metadata superblock is another block (bad block number)",
+                    Fault::Checksum => c"Metadata superblock is damaged (bad checksum)",
+                };
+                return Err(because(phrase)(pdata::eilseq()));
+            }
+        };
+        if !(format::VERSION_OLDEST..=format::VERSION).contains(&sb.version) {
+            pr_err!("metadata version {} is not supported\n", sb.version);
+            return Err(because(c"Unsupported metadata version")(EINVAL));
+        }
+        if sb.block_sectors != format::BLOCK_SECTORS {
+            pr_err!(
+                "metadata blocks of {} sectors are not supported\n",
+                sb.block_sectors
+            );
+            return Err(because(c"Unsupported metadata block size")(EINVAL));
+        }
+        if sb.chunk_sectors != chunk_sectors {
+            pr_err!(
+                "changing the block size (from {} to {chunk_sectors} sectors) is not supported\n",
+                sb.chunk_sectors
+            );
+            return Err(because(c"Block size differs from the metadata's")(EINVAL));
+        }
+        if sb.incompat != 0 {
+            pr_err!("unsupported metadata features: {:#x}\n", sb.incompat);
+            return Err(because(c"Unsupported metadata features")(EINVAL));
+        }
+        if sb.compat_ro != 0 && !pdata::is_read_only(dev) {
+            pr_err!(
+                "metadata features that allow reading only: {:#x}\n",
+                sb.compat_ro
+            );
+            return Err(because(c"Unsupported metadata features for writing")(
+                EINVAL,
+            ));
+        }
+        store
+            .open(&sb.data_map, &sb.metadata_map)
+            .map_err(because(c"Cannot open metadata space maps"))
+    }
+
+    /// Writes an empty pool to a device that holds nothing.
+    fn format(store: &mut Store, dev: BlockDev, chunk_sectors: u32) -> Result<(), OpenError> {
+        // The library itself ignores blocks beyond the maximum.
+        let blocks = (dev.sectors() / u64::from(format::BLOCK_SECTORS)).min(format::MAX_BLOCKS);
+        let mut make = || {
+            store.create()?;
+            let mapping_root = store.empty_mappings()?;
+            let details_root = store.empty_details()?;
+            let (data_map, metadata_map) = store.commit_trees()?;
+            let sb = Superblock {
+                flags: 0,
+                version: format::VERSION,
+                time: 0,
+                transaction_id: 0,
+                held_root: 0,
+                data_map,
+                metadata_map,
+                mapping_root,
+                details_root,
+                chunk_sectors,
+                block_sectors: format::BLOCK_SECTORS,
+                blocks,
+                compat: 0,
+                compat_ro: 0,
+                incompat: 0,
+            };
+            store.commit_superblock(true, |block| sb.encode(block))
+        };
+        make().map_err(|errno| {
+            if errno == ENOSPC {
+                because(c"Metadata device too small")(errno)
+            } else {
+                because(c"Cannot format metadata device")(errno)
+            }
+        })
+    }
+
+    /// Runs a change of the transaction. EINVAL: invariant 2; EPERM: read-only; EIO: spoiled;
+    /// ENOSPC: too few metadata blocks, nothing was changed.
+    fn change<R>(&self, f: impl FnOnce(&mut State) -> Result<R>) -> Result<R> {
+        self.exclusive(|s| {
+            s.changeable()?;
+            s.roomy()?;
+            s.dirty = true;
+            f(s)
+        })
+    }
+
+    /// Runs what needs the lock exclusively but by itself changes nothing on the disk.
+    fn exclusive<R>(&self, f: impl FnOnce(&mut State) -> Result<R>) -> Result<R> {
+        pdata::without_io(|| {
+            let mut state = self.state.write();
+            state.usable()?;
+            f(&mut state)
+        })
+    }
+
+    // --- Devices -----------------------------------------------------------------------------
+
+    /// Makes an empty thin device. EEXIST.
+    pub(crate) fn create_thin(&self, id: DevId) -> Result {
+        self.change(|s| s.create_thin(id.0))
+    }
+
+    /// Makes `id` a snapshot of `origin`. EEXIST; ENODATA: no such origin; EOVERFLOW: no time
+    /// stamps left. The caller has quiesced the origin's writes.
+    pub(crate) fn create_snap(&self, id: DevId, origin: DevId) -> Result {
+        self.change(|s| s.create_snap(id.0, origin.0))
+    }
+
+    /// Deletes a device and its mappings. ENODATA; EBUSY: it is open.
+    pub(crate) fn delete(&self, id: DevId) -> Result {
+        self.change(|s| s.delete(id.0))
+    }
+
+    /// The number that user space gave the pool's state.
+    pub(crate) fn transaction_id(&self) -> Result<u64> {
+        let s = self.state.read();
+        s.usable()?;
+        Ok(s.sb.transaction_id)
+    }
+
+    /// Changes that number. EINVAL: it is not `current`.
+    pub(crate) fn set_transaction_id(&self, current: u64, new: u64) -> Result {
+        self.change(|s| {
+            if s.sb.transaction_id != current {
+                return Err(EINVAL);
+            }
+            s.sb.transaction_id = new;
+            Ok(())
+        })
+    }
+
+    /// Opens a thin device. ENODATA: there is none of that id.
+    pub(crate) fn open_thin(self: &Arc<Self>, id: DevId) -> Result<Arc<OpenThin>> {
+        // The handle's drop takes the lock: it must come into being outside of it.
+        let device = self.exclusive(|s| {
+            let device = s.device(id.0)?.ok_or_else(enodata)?;
+            device
+                .opens
+                .store(device.opens.load(Relaxed).saturating_add(1), Relaxed);
+            Ok(device)
+        })?;
+        let thin = OpenThin {
+            device,
+            metadata: self.clone(),
+        };
+        // On failure the value is dropped, which closes the device again.
+        Ok(Arc::new(thin, GFP_KERNEL)?)
+    }
+
+    /// Entries of the device's mapping tree.
+    pub(crate) fn mapped_chunks(&self, t: &OpenThin) -> Result<u64> {
+        self.state.read().usable()?;
+        Ok(t.device.mapped.load(Relaxed))
+    }
+
+    /// The highest virtual chunk that is mapped.
+    pub(crate) fn highest_mapped(&self, t: &OpenThin) -> Result<Option<VChunk>> {
+        let s = self.state.read();
+        let v = s.store.highest(s.sb.mapping_root, t.device.key())?;
+        Ok(v.map(VChunk))
+    }
+
+    /// Whether the device's mappings changed since the last commit. Does not sleep.
+    pub(crate) fn changed_this_transaction(&self, t: &OpenThin) -> bool {
+        t.device.changed.load(Acquire)
+    }
+
+    /// Whether mappings of the device were inserted since the last commit: what a write must wait
+    /// for to be durable. That something was unmapped need not be. Does not sleep.
+    pub(crate) fn inserted_this_transaction(&self, t: &OpenThin) -> bool {
+        t.device.inserted.load(Acquire)
+    }
+
+    /// Whether changes to the device were thrown away while it was open. Does not sleep.
+    pub(crate) fn changes_were_aborted(&self, t: &OpenThin) -> bool {
+        t.device.aborted.load(Acquire)
+    }
+
+    // --- Mappings ----------------------------------------------------------------------------
+
+    /// Looks a virtual chunk up; without `may_block` it may wait for the lock, but not for the
+    /// disk.
+    pub(crate) fn lookup(&self, t: &OpenThin, v: VChunk, may_block: bool) -> Result<Lookup> {
+        let s = self.state.read();
+        t.device.present()?;
+        match s
+            .store
+            .lookup(s.sb.mapping_root, t.device.key(), v.0, may_block)
+        {
+            Ok(Some(value)) => Ok(Lookup::Mapped(t.device.mapping(value))),
+            Ok(None) => Ok(Lookup::Unmapped),
+            Err(e) if e == EAGAIN && !may_block => Ok(Lookup::WouldBlock),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The first run of mappings in `[begin, end)` that are contiguous on both sides and alike
+    /// in `shared`; at most 1,024 chunks long, so a longer run is found in parts.
+    pub(crate) fn lookup_range(
+        &self,
+        t: &OpenThin,
+        begin: VChunk,
+        end: VChunk,
+    ) -> Result<Option<MappedRange>> {
+        if begin >= end {
+            return Ok(None);
+        }
+        let s = self.state.read();
+        t.device.present()?;
+        let (root, key) = (s.sb.mapping_root, t.device.key());
+        let Some((first, value)) = s.store.next(root, key, begin.0)? else {
+            return Ok(None);
+        };
+        if first >= end.0 {
+            return Ok(None);
+        }
+        let Mapping { chunk, shared } = t.device.mapping(value);
+        let limit = end.0.min(first.saturating_add(RANGE_MAX));
+        let mut at = first.saturating_add(1);
+        while at < limit {
+            let Some(value) = s.store.lookup(root, key, at, true)? else {
+                break;
+            };
+            let next = t.device.mapping(value);
+            if next.shared != shared || next.chunk.0 != chunk.0.saturating_add(at - first) {
+                break;
+            }
+            at = at.saturating_add(1);
+        }
+        Ok(Some(MappedRange {
+            begin: VChunk(first),
+            end: VChunk(at),
+            chunk,
+            maybe_shared: shared,
+        }))
+    }
+
+    /// Maps `v` to `c`, whose count was raised when it was allocated. The chunk that `v` mapped
+    /// to before loses a count.
+    pub(crate) fn insert(&self, t: &OpenThin, v: VChunk, c: Chunk) -> Result {
+        self.change(|s| s.insert(&t.device, v.0, c.0))
+    }
+
+    /// Unmaps `[begin, end)`; the chunks lose a count each.
+    pub(crate) fn remove_range(&self, t: &OpenThin, begin: VChunk, end: VChunk) -> Result {
+        self.change(|s| s.remove_range(&t.device, begin.0, end.0))
+    }
+
+    /// Discard passdown: unmaps `run`, and keeps those of its chunks that nobody else maps from
+    /// being allocated until `dec_range` of the same ranges, which `held` is told under the lock.
+    /// One hold.
+    pub(crate) fn unmap_and_hold(
+        &self,
+        t: &OpenThin,
+        run: &MappedRange,
+        mut held: impl FnMut(Chunk, Chunk),
+    ) -> Result {
+        self.change(|s| s.unmap_and_hold(&t.device, run, &mut |b, e| held(Chunk(b), Chunk(e))))
+    }
+
+    // --- Chunks ------------------------------------------------------------------------------
+
+    /// Allocates a chunk, to be given to `insert` or back to `dec_range`. ENOSPC: none can be had before a commit.
+    pub(crate) fn alloc_chunk(&self) -> Result<Allocated> {
+        self.exclusive(|s| {
+            s.changeable()?;
+            s.held.reserve(1, GFP_KERNEL)?;
+            s.dirty = true;
+            let chunk = match s.store.new_chunk() {
+                Err(e) if e == ENOSPC && s.store.free_blocks()? > 0 => return Err(e),
+                r => s.sound(r)?,
+            };
+            s.hold(chunk, chunk.saturating_add(1), &mut |_, _| ())?;
+            Ok(Allocated {
+                chunk: Chunk(chunk),
+                recently_freed: s.is_recent(chunk, &self.epochs),
+            })
+        })
+    }
+
+    /// Lowers the counts of `[b, e)`, which was allocated or held as one.
+    pub(crate) fn dec_range(&self, b: Chunk, e: Chunk) -> Result {
+        self.change(|s| {
+            let r = s.store.release_chunks(b.0, e.0);
+            s.sound(r)?;
+            s.unhold(b.0, e.0);
+            Ok(())
+        })
+    }
+
+    /// Lets go of `[b, e)`, which `unmap_and_hold` held, when an epoch has passed since: nobody
+    /// need wait for these chunks again.
+    pub(crate) fn release_held(&self, b: Chunk, e: Chunk) -> Result {
+        self.change(|s| {
+            let r = s.store.drop_hold(b.0, e.0);
+            s.sound(r)?;
+            s.unhold(b.0, e.0);
+            Ok(())
+        })
+    }
+
+    /// Nobody wants `[b, e)` any more, which was allocated or held as one, but the metadata cannot
+    /// be changed now.
+    pub(crate) fn unwant(&self, b: Chunk, e: Chunk) {
+        let mut s = self.state.write();
+        let at = s.position(b.0, e.0);
+        if let Some(h) = at.and_then(|i| s.held.get_mut(i)) {
+            h.wanted = false;
+        }
+    }
+
+    // --- Transactions ------------------------------------------------------------------------
+
+    /// Makes everything changed so far durable; returns at once when nothing changed. After an
+    /// error the transaction must be aborted.
+    pub(crate) fn commit(&self) -> Result {
+        // The data device is flushed while lookups go on. Mappings that are inserted meanwhile
+        // name data that the flush may have missed: then it is done again under the lock.
+        let (seen, flushed) = {
+            let s = self.state.read();
+            // First, for an aborted transaction has nothing to commit but did not succeed.
+            s.changeable()?;
+            if !s.dirty {
+                return Ok(());
+            }
+            (s.inserts, s.data)
+        };
+        if let Some(dev) = flushed {
+            if let Err(e) = dev.flush() {
+                pr_err!("cannot flush the data device: the commit is given up\n");
+                return Err(e);
+            }
+        }
+        self.exclusive(|s| {
+            s.changeable()?;
+            if !s.dirty {
+                return Ok(());
+            }
+            if s.inserts != seen || s.data != flushed {
+                s.flush_data()?;
+            }
+            s.commit(&self.epochs)
+        })
+    }
+
+    /// Names the device whose data must be durable before the mappings to it are: it is flushed
+    /// at the start of each commit. It must stay open as long as the metadata.
+    pub(crate) fn set_pre_commit(&self, data: BlockDev) {
+        self.state.write().data = Some(data);
+    }
+
+    /// Throws away everything since the last commit, marks the metadata as to be checked, and
+    /// leaves it read-only. On failure every later call fails (EINVAL).
+    pub(crate) fn abort(&self) -> Result {
+        self.exclusive(|s| s.abort(&self.epochs))
+    }
+
+    /// Refuses all changes and commits (EPERM).
+    pub(crate) fn set_read_only(&self) {
+        self.state.write().store.set_read_only(true);
+    }
+
+    /// Allows changes and commits.
+    pub(crate) fn set_read_write(&self) {
+        self.state.write().store.set_read_only(false);
+    }
+
+    /// Whether the metadata is marked as to be checked.
+    pub(crate) fn needs_check(&self) -> bool {
+        self.state.read().sb.flags & format::FLAG_NEEDS_CHECK != 0
+    }
+
+    // --- Space -------------------------------------------------------------------------------
+
+    /// Chunks that can be allocated in this transaction.
+    pub(crate) fn free_data(&self) -> Result<u64> {
+        self.exclusive(|s| s.store.free_chunks())
+    }
+
+    /// Chunks of the data device, as of the last commit.
+    pub(crate) fn data_chunks(&self) -> Result<u64> {
+        self.exclusive(|s| s.store.chunks())
+    }
+
+    /// Metadata blocks that can be allocated, beyond what commits may need.
+    pub(crate) fn free_metadata(&self) -> Result<u64> {
+        self.exclusive(|s| Ok(s.store.free_blocks()?.saturating_sub(s.reserve)))
+    }
+
+    /// Metadata blocks in all.
+    pub(crate) fn metadata_blocks(&self) -> Result<u64> {
+        self.exclusive(|s| s.store.blocks())
+    }
+
+    /// Grows the data device to `chunks`. EINVAL: it has more. Usable after a commit.
+    pub(crate) fn resize_data(&self, chunks: u64) -> Result {
+        self.resize(true, chunks)
+    }
+
+    /// Grows the metadata device to `blocks`. EINVAL: it has more. Usable after a commit.
+    pub(crate) fn resize_metadata(&self, blocks: u64) -> Result {
+        self.resize(false, blocks.min(format::MAX_BLOCKS))
+    }
+
+    fn resize(&self, data: bool, to: u64) -> Result {
+        self.exclusive(|s| {
+            s.changeable()?;
+            s.resize(data, to)
+        })
+    }
+
+    /// Asks for a note when fewer than `blocks` metadata blocks are free (the reserve included).
+    pub(crate) fn set_metadata_threshold(&self, blocks: u64) -> Result {
+        self.exclusive(|s| {
+            s.threshold = Some(blocks);
+            s.store.set_threshold(blocks)
+        })
+    }
+
+    /// Whether the threshold was crossed since the last call.
+    pub(crate) fn take_metadata_low(&self) -> bool {
+        self.state.read().store.take_low()
+    }
+
+    /// Starts to read what lookups without blocking have missed.
+    pub(crate) fn prefetch(&self) {
+        self.state.read().store.prefetch();
+    }
+
+    // --- Metadata snapshot -------------------------------------------------------------------
+
+    /// The metadata snapshot's block; 0: there is none.
+    pub(crate) fn held_root(&self) -> Result<u64> {
+        let s = self.state.read();
+        s.usable()?;
+        Ok(s.sb.held_root)
+    }
+
+    /// Keeps the metadata as it is now for user space to read (commits first). EBUSY: there is
+    /// a snapshot already.
+    pub(crate) fn reserve_metadata_snap(&self) -> Result {
+        self.change(|s| s.reserve_snap(&self.epochs))
+    }
+
+    /// Gives that up. EINVAL: there is none.
+    pub(crate) fn release_metadata_snap(&self) -> Result {
+        self.change(|s| s.release_snap())
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        let epochs = &self.epochs;
+        let state = self.state.get_mut();
+        if state.dirty && state.changeable().is_ok() {
+            let r = pdata::without_io(|| state.commit_now(epochs));
+            if let Err(e) = r {
+                pr_warn!("cannot commit the metadata at the end: {e:?}\n");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The messages of a pool: dm-thin's six, and this module's own.
+
+use super::{
+    args::{parse_dev_id, parse_u64},
+    Pool,
+};
+use crate::{
+    dm::{pdata::eopnotsupp, target::Reply},
+    units::DevId,
+};
+use kernel::prelude::*;
+
+impl Pool {
+    /// Answers a message. Process context.
+    pub(crate) fn message(&self, args: &[&str], out: &mut Reply<'_>) -> Result {
+        // Those that only read or switch work in every mode.
+        if let Some(r) = self.drr.message(args, out) {
+            return r;
+        }
+        let [name, rest @ ..] = args else {
+            return Err(EINVAL);
+        };
+        if !self.mode().metadata_writable() {
+            pr_err!(
+                "{}: unable to service message {} in {} mode\n",
+                self.name(),
+                name,
+                self.mode().log_name()
+            );
+            return Err(eopnotsupp());
+        }
+        let is = |n: &str| name.eq_ignore_ascii_case(n);
+        let r = if is("create_thin") {
+            self.create_thin(rest)
+        } else if is("create_snap") {
+            self.create_snap(rest)
+        } else if is("delete") {
+            self.delete(rest)
+        } else if is("set_transaction_id") {
+            self.set_transaction_id(rest)
+        } else if is("reserve_metadata_snap") {
+            self.reserve_metadata_snap(rest)
+        } else if is("release_metadata_snap") {
+            self.release_metadata_snap(rest)
+        } else {
+            pr_warn!("{}: unknown message {}\n", self.name(), name);
+            Err(EINVAL)
+        };
+        match r {
+            Ok(()) => self.commit(),
+            Err(e) => {
+                pr_warn!(
+                    "{}: message {} failed: error {}\n",
+                    self.name(),
+                    name,
+                    e.to_errno()
+                );
+                Err(e)
+            }
+        }
+    }
+
+    fn dev_id(&self, arg: &str) -> Result<DevId> {
+        parse_dev_id(arg).ok_or_else(|| {
+            pr_warn!("{}: message with invalid device id: {}\n", self.name(), arg);
+            EINVAL
+        })
+    }
+
+    fn number(&self, arg: &str) -> Result<u64> {
+        parse_u64(arg).ok_or_else(|| {
+            pr_warn!("{}: message with invalid number: {}\n", self.name(), arg);
+            EINVAL
+        })
+    }
+
+    fn count<'a, 'b, const N: usize>(&self, args: &'b [&'a str]) -> Result<&'b [&'a str; N]> {
+        args.try_into().map_err(|_| {
+            pr_warn!(
+                "{}: message with {} arguments instead of {}\n",
+                self.name(),
+                args.len(),
+                N
+            );
+            EINVAL
+        })
+    }
+
+    fn create_thin(&self, args: &[&str]) -> Result {
+        let [id] = self.count(args)?;
+        let id = self.dev_id(id)?;
+        self.meta.create_thin(id)?;
+        self.drr.created(id, None);
+        Ok(())
+    }
+
+    /// A snapshot needs no suspended origin: I/O that looked its mapping up before the snapshot
+    /// may still be writing in place, so copies of now shared chunks begin only after it has
+    /// ended (`snap_gate`), reads of them are recorded only after that too, and so does whatever
+    /// the sender does next.
+    fn create_snap(&self, args: &[&str]) -> Result {
+        let [id, origin] = self.count(args)?;
+        let (id, origin) = (self.dev_id(id)?, self.dev_id(origin)?);
+        self.drr.without_recording(|| -> Result {
+            let _gate = self.snap_gate.write();
+            self.meta.create_snap(id, origin)?;
+            self.epochs.wait();
+            Ok(())
+        })?;
+        self.drr.created(id, Some(origin));
+        Ok(())
+    }
+
+    fn delete(&self, args: &[&str]) -> Result {
+        let [id] = self.count(args)?;
+        let id = self.dev_id(id)?;
+        self.meta.delete(id)?;
+        self.drr.deleted(id);
+        Ok(())
+    }
+
+    fn set_transaction_id(&self, args: &[&str]) -> Result {
+        let [old, new] = self.count(args)?;
+        let (old, new) = (self.number(old)?, self.number(new)?);
+        self.meta.set_transaction_id(old, new)
+    }
+
+    fn reserve_metadata_snap(&self, args: &[&str]) -> Result {
+        let [] = self.count(args)?;
+        self.commit()?;
+        self.meta.reserve_metadata_snap()
+    }
+
+    fn release_metadata_snap(&self, args: &[&str]) -> Result {
+        let [] = self.count(args)?;
+        self.meta.release_metadata_snap()
+    }
+}

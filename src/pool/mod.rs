@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A pool: what its table's devices, its thin devices and its works share.
+//!
+//! A [`Pool`] outlives single tables: a reload of the pool, and every active thin device, uses
+//! the one object, which the [`Table`] of all pools finds by mapped device or metadata device
+//! and takes down with its last user. `target` is the pool as device-mapper sees it, `worker`
+//! the thread that changes mappings, `space` allocation, commit and modes, `messages` what they
+//! say.
+//!
+//! # Lock order
+//!
+//! `Table::pools` > `mode_lock` > `snap_gate` > `control` > `thins` > the metadata's lock >
+//! the spin locks (each a leaf). Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
+//! with `mode_lock`, `control`, `thins`, the metadata's lock or a spin lock held.
+
+pub(crate) mod args;
+pub(crate) mod messages;
+pub(crate) mod mode;
+pub(crate) mod space;
+pub(crate) mod target;
+pub(crate) mod worker;
+
+use crate::{
+    dm::{
+        bdev::BlockDev,
+        bio::BioList,
+        epoch::Epochs,
+        kcopyd::{Kcopyd, Region},
+        pdata::without_io,
+        pooled::{Mempool, Queue},
+        prison::Prison,
+        sync::{IrqLock, RwSem},
+        target::{CtrError, MappedDev, TableRef},
+        work::{Work, WorkQueue},
+    },
+    drr::Drr,
+    meta::Metadata,
+    thin::{Job, Thin},
+    units::{Chunk, Geometry, Ppn, Sectors, PAGE_SECTORS},
+};
+use args::PoolFeatures;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc,
+    },
+};
+use mode::Mode;
+
+/// Copies and zeroings that can always be under way, whatever the memory situation.
+const JOB_RESERVE: i32 = 1024;
+
+/// What the table in force says; set when a pool is resumed.
+pub(crate) struct Control {
+    /// The table that events go to; none while no table is bound.
+    pub(crate) table: Option<TableRef>,
+    /// The pool's length in chunks.
+    pub(crate) chunks: u64,
+    pub(crate) features: PoolFeatures,
+    pub(crate) low_water_chunks: u64,
+    pub(crate) low_water_triggered: bool,
+}
+
+/// The features in force, as bits that the I/O path reads without a lock.
+pub(crate) mod flag {
+    pub(crate) const ZERO: u32 = 1;
+    pub(crate) const DISCARD: u32 = 2;
+    pub(crate) const PASSDOWN: u32 = 4;
+    pub(crate) const ERROR_IF_NO_SPACE: u32 = 8;
+}
+
+/// A pool.
+pub(crate) struct Pool {
+    pub(crate) md: MappedDev,
+    pub(crate) metadata_dev: BlockDev,
+    pub(crate) data_dev: BlockDev,
+    pub(crate) geometry: Geometry,
+    pub(crate) meta: Arc<Metadata>,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) drr: Arc<Drr>,
+    pub(crate) prison: Arc<Prison>,
+    pub(crate) jobs: Mempool<Job>,
+    pub(crate) copier: Kcopyd,
+    pub(crate) params: Params,
+
+    /// Held exclusively while a snapshot is made until the I/O that began before it has ended;
+    /// held shared to look up a mapping and begin a copy that relies on it.
+    pub(crate) snap_gate: RwSem<()>,
+    /// Serialises changes of mode.
+    pub(crate) mode_lock: RwSem<()>,
+    pub(crate) control: RwSem<Control>,
+    pub(crate) thins: RwSem<KVec<Arc<Thin>>>,
+
+    /// The next thin device's serial; they are never used again.
+    thin_serials: Atomic<u64>,
+    mode: Atomic<u32>,
+    pub(crate) flags: Atomic<u32>,
+    /// A suspended pool takes no new thin devices.
+    pub(crate) suspended: Atomic<bool>,
+    /// Set every second: the next run of the worker commits.
+    pub(crate) commit_due: Atomic<bool>,
+
+    /// Jobs whose data is in place: their mappings are to be inserted.
+    pub(crate) prepared: IrqLock<Queue<Job>>,
+    /// Writes that ended but must be durable before their submitters hear of it.
+    pub(crate) finished: IrqLock<BioList>,
+
+    pub(crate) wq: WorkQueue,
+    pub(crate) discard_wq: WorkQueue,
+    pub(crate) work: Work<Pool>,
+    pub(crate) discard_work: Work<Pool>,
+    pub(crate) waker: Work<Pool>,
+    pub(crate) no_space_timeout: Work<Pool>,
+}
+
+/// The module's parameters, as functions because one of them changes at run time.
+#[derive(Clone, Copy)]
+pub(crate) struct Params {
+    /// Whether drop-in pools serve reads from siblings.
+    pub(crate) drr_default: bool,
+    /// Bytes that a pool's access table may take.
+    pub(crate) table_max_bytes: usize,
+    /// Seconds until queued writes of a full pool fail; 0: never.
+    pub(crate) no_space_timeout: fn() -> u32,
+}
+
+impl Pool {
+    /// Opens (or formats) the metadata and sets everything up; no I/O flows before a resume.
+    fn new(
+        md: MappedDev,
+        metadata_dev: BlockDev,
+        data_dev: BlockDev,
+        chunk_sectors: u64,
+        features: PoolFeatures,
+        drr: bool,
+        params: Params,
+    ) -> Result<Arc<Self>, CtrError> {
+        let nomem = |e: Error| CtrError::new(e, c"Error allocating memory for pool");
+        let geometry =
+            Geometry::new(chunk_sectors).ok_or(CtrError::new(EINVAL, c"Invalid block size"))?;
+        let epochs =
+            Arc::new(Epochs::new().map_err(nomem)?, GFP_KERNEL).map_err(|_| nomem(ENOMEM))?;
+        let meta = Metadata::open(
+            metadata_dev,
+            chunk_sectors,
+            !features.read_only,
+            epochs.clone(),
+        )
+        .map_err(|e| CtrError::new(e.errno, e.phrase))?;
+        meta.set_pre_commit(data_dev);
+        let drr = Drr::new(
+            md.name().to_str().unwrap_or("?"),
+            drr,
+            params.table_max_bytes,
+        )
+        .map_err(nomem)?;
+        let make = || -> Result<Pool> {
+            Ok(Pool {
+                md,
+                metadata_dev,
+                data_dev,
+                geometry,
+                meta,
+                epochs,
+                drr,
+                prison: Arc::new(Prison::new()?, GFP_KERNEL)?,
+                jobs: Mempool::new(JOB_RESERVE)?,
+                copier: Kcopyd::new()?,
+                params,
+                snap_gate: RwSem::new(())?,
+                mode_lock: RwSem::new(())?,
+                control: RwSem::new(Control {
+                    table: None,
+                    chunks: 0,
+                    features,
+                    low_water_chunks: 0,
+                    low_water_triggered: false,
+                })?,
+                thins: RwSem::new(KVec::new())?,
+                thin_serials: Atomic::new(1),
+                mode: Atomic::new(Mode::Write.to_u32()),
+                flags: Atomic::new(0),
+                suspended: Atomic::new(true),
+                commit_due: Atomic::new(false),
+                prepared: IrqLock::new(Queue::new())?,
+                finished: IrqLock::new(BioList::new())?,
+                wq: WorkQueue::new(c"dm-drr")?,
+                discard_wq: WorkQueue::new(c"dm-drr-discard")?,
+                work: Work::new(worker::run)?,
+                discard_work: Work::new(worker::run_discards)?,
+                waker: Work::new(worker::tick)?,
+                no_space_timeout: Work::new(worker::no_space_timed_out)?,
+            })
+        };
+        let pool = Arc::new(make().map_err(nomem)?, GFP_KERNEL).map_err(|_| nomem(ENOMEM))?;
+        pool.set_flags(&features);
+        let armed = [
+            &pool.work,
+            &pool.discard_work,
+            &pool.waker,
+            &pool.no_space_timeout,
+        ]
+        .into_iter()
+        .try_for_each(|w| w.arm(pool.clone()));
+        if let Err(e) = armed {
+            pool.shut_down();
+            return Err(nomem(e));
+        }
+        Ok(pool)
+    }
+
+    /// Ends the pool's works for good, so that nothing refers to the pool but its users.
+    fn shut_down(&self) {
+        self.waker.disarm();
+        self.no_space_timeout.disarm();
+        self.work.disarm();
+        self.discard_work.disarm();
+    }
+
+    /// The pool's name for the log.
+    pub(crate) fn name(&self) -> &CStr {
+        self.md.name()
+    }
+
+    /// The mode at the moment. Any context.
+    pub(crate) fn mode(&self) -> Mode {
+        Mode::from_u32(self.mode.load(Relaxed))
+    }
+
+    pub(crate) fn store_mode(&self, mode: Mode) {
+        self.mode.store(mode.to_u32(), Relaxed);
+    }
+
+    /// Whether a feature of [`flag`] is in force. Any context.
+    pub(crate) fn has(&self, flag: u32) -> bool {
+        self.flags.load(Relaxed) & flag != 0
+    }
+
+    pub(crate) fn set_flags(&self, f: &PoolFeatures) {
+        let mut v = 0;
+        for (on, bit) in [
+            (f.zero_new_chunks, flag::ZERO),
+            (f.discard, flag::DISCARD),
+            (f.discard_passdown, flag::PASSDOWN),
+            (f.error_if_no_space, flag::ERROR_IF_NO_SPACE),
+        ] {
+            if on {
+                v |= bit;
+            }
+        }
+        self.flags.store(v, Relaxed);
+    }
+
+    /// Makes the worker run soon. Any context.
+    pub(crate) fn wake(&self) {
+        self.work.queue(&self.wq);
+    }
+
+    /// Makes the discard worker run soon. Any context.
+    pub(crate) fn wake_discards(&self) {
+        self.discard_work.queue(&self.discard_wq);
+    }
+
+    /// The chunk as a range of the data device.
+    pub(crate) fn region(&self, c: Chunk) -> Region {
+        Region {
+            dev: self.data_dev,
+            sector: self.geometry.start(c.0).0,
+            sectors: self.geometry.sectors(),
+        }
+    }
+
+    /// The first page of a chunk.
+    pub(crate) fn first_page(&self, c: Chunk) -> Ppn {
+        Ppn(self.geometry.start(c.0).0 / PAGE_SECTORS)
+    }
+
+    /// Pages in `chunks` chunks.
+    pub(crate) fn pages(&self, chunks: u64) -> u64 {
+        chunks.saturating_mul(self.geometry.sectors() / PAGE_SECTORS)
+    }
+
+    /// The sector of the data device for offset `off` of chunk `c`.
+    pub(crate) fn data_sector(&self, c: Chunk, off: u64) -> Sectors {
+        Sectors(self.geometry.start(c.0).0.saturating_add(off))
+    }
+
+    /// Calls `f` for each active thin device, without the lock held. Devices that come or go
+    /// meanwhile make none of the others be left out.
+    pub(crate) fn each_thin(&self, mut f: impl FnMut(&Arc<Thin>)) {
+        let mut after = 0;
+        loop {
+            // The list is in the order of the serials.
+            let next = {
+                let thins = self.thins.read();
+                thins.iter().find(|t| t.serial > after).cloned()
+            };
+            let Some(t) = next else { return };
+            after = t.serial;
+            f(&t);
+        }
+    }
+
+    /// Adds an active thin device. `EAGAIN` while the pool is suspended.
+    pub(crate) fn add_thin(
+        &self,
+        make: impl FnOnce(u64) -> Result<Arc<Thin>>,
+    ) -> Result<Arc<Thin>> {
+        // Reclaim could wait for the worker, which waits for the list.
+        without_io(|| {
+            let mut thins = self.thins.write();
+            if self.suspended.load(Relaxed) {
+                return Err(EAGAIN);
+            }
+            let serial = self.thin_serials.fetch_add(1, Relaxed);
+            let thin = make(serial)?;
+            thins.push(thin.clone(), GFP_KERNEL)?;
+            Ok(thin)
+        })
+    }
+
+    /// Removes a thin device from the active ones.
+    pub(crate) fn remove_thin(&self, thin: &Thin) {
+        let mut thins = self.thins.write();
+        let at = thins.iter().position(|t| core::ptr::eq(&**t, thin));
+        if let Some(i) = at {
+            let _ = thins.remove(i);
+        }
+    }
+
+    /// Wakes whoever waits for events of the pool. Process context.
+    pub(crate) fn event(&self) {
+        if let Some(t) = self.control.read().table {
+            t.event();
+        }
+    }
+}
+
+struct Entry {
+    pool: Arc<Pool>,
+    /// Tables that use the pool: its own and those of its thin devices.
+    users: usize,
+}
+
+/// All pools of the module.
+pub(crate) struct Table {
+    pools: RwSem<KVec<Entry>>,
+    pub(crate) params: Params,
+}
+
+/// What a pool's table asks for.
+pub(crate) struct Request {
+    pub(crate) md: MappedDev,
+    pub(crate) metadata_dev: BlockDev,
+    pub(crate) data_dev: BlockDev,
+    pub(crate) chunk_sectors: u64,
+    pub(crate) features: PoolFeatures,
+    pub(crate) drr: bool,
+}
+
+impl Table {
+    /// No pools.
+    pub(crate) fn new(params: Params) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                pools: RwSem::new(KVec::new())?,
+                params,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Finds the pool that a table means, or makes it, and counts a user. Says whether it was
+    /// made. The rules of use are dm-thin's: one pool for a metadata device, and a pool's
+    /// devices stay.
+    fn find_or_create(&self, want: &Request) -> Result<(Arc<Pool>, bool), CtrError> {
+        let mut pools = self.pools.write();
+        for e in pools.iter_mut() {
+            let same_md = e.pool.md == want.md;
+            let same_meta = e.pool.metadata_dev == want.metadata_dev;
+            let same_data = e.pool.data_dev == want.data_dev;
+            let refused = match (same_meta, same_data, same_md) {
+                (true, true, true) => {
+                    e.users = e.users.saturating_add(1);
+                    return Ok((e.pool.clone(), false));
+                }
+                (true, _, false) => (EBUSY, c"metadata device already in use by a pool"),
+                (true, false, true) => (EBUSY, c"data device already in use by a pool"),
+                (false, true, false) => (EBUSY, c"data device already in use by a pool"),
+                (false, _, true) => (EINVAL, c"different pool cannot replace a pool"),
+                (false, false, false) => continue,
+            };
+            return Err(CtrError::new(refused.0, refused.1));
+        }
+        // Room first: after the pool exists nothing may fail.
+        pools
+            .reserve(1, GFP_KERNEL)
+            .map_err(|_| CtrError::new(ENOMEM, c"Error allocating memory for pool"))?;
+        let pool = Pool::new(
+            want.md,
+            want.metadata_dev,
+            want.data_dev,
+            want.chunk_sectors,
+            want.features,
+            want.drr,
+            self.params,
+        )?;
+        let entry = Entry {
+            pool: pool.clone(),
+            users: 1,
+        };
+        if pools.push(entry, GFP_KERNEL).is_err() {
+            pool.shut_down();
+            return Err(CtrError::new(ENOMEM, c"Error allocating memory for pool"));
+        }
+        Ok((pool, true))
+    }
+
+    /// The pool of a mapped device, with a user counted.
+    pub(crate) fn find(&self, md: MappedDev) -> Option<Arc<Pool>> {
+        let mut pools = self.pools.write();
+        let e = pools.iter_mut().find(|e| e.pool.md == md)?;
+        e.users = e.users.saturating_add(1);
+        Some(e.pool.clone())
+    }
+
+    /// Counts a user less; with the last one the pool goes.
+    pub(crate) fn put(&self, pool: Arc<Pool>) {
+        let mut pools = self.pools.write();
+        let mut gone = None;
+        for (i, e) in pools.iter_mut().enumerate() {
+            if core::ptr::eq(&*e.pool, &*pool) {
+                e.users = e.users.saturating_sub(1);
+                if e.users == 0 {
+                    gone = Some(i);
+                }
+                break;
+            }
+        }
+        if let Some(i) = gone {
+            if let Ok(e) = pools.remove(i) {
+                e.pool.shut_down();
+            }
+        }
+        // The last reference goes while `pools` is held: whoever opens the metadata device next
+        // finds it closed.
+        drop(pool);
+    }
+}

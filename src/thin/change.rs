@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bios that need a new mapping: provisioning and the breaking of sharing.
+//!
+//! Runs in the pool's worker (process context, may sleep, in no epoch when it begins). One bio
+//! at a time changes a chunk: it holds the chunk's cell, in which others wait.
+
+use super::{Thin, WaitFor};
+use crate::{
+    dm::{
+        bio::{Bio, Op, Status},
+        epoch::Token,
+        kcopyd::CopyDone,
+        pooled::Pooled,
+        prison::{Cell, Detained, Prison},
+    },
+    meta::{Lookup, Mapping},
+    pool::{flag, mode::Mode, space::AllocError, Pool},
+    units::{Chunk, Sectors, VChunk},
+};
+use kernel::sync::Arc;
+
+/// A chunk that is being filled, to be mapped when its data is in place.
+pub(crate) struct Job {
+    thin: Arc<Thin>,
+    v: VChunk,
+    chunk: Chunk,
+    cell: Option<Cell>,
+    /// The write that made the chunk necessary; in flight itself when it fills the chunk.
+    bio: Option<Bio>,
+    /// The bio's own data fills the chunk.
+    overwrite: bool,
+    status: Status,
+    /// The epoch of a copy that reads the old chunk.
+    token: Option<Token>,
+}
+
+/// Serves one bio of `thin`.
+pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
+    let pool = &thin.pool;
+    if pool.mode() == Mode::Fail {
+        bio.end(Status::IoError);
+        return;
+    }
+    if bio.bytes() == 0 {
+        if pool.meta.changed_this_transaction(&thin.open) {
+            thin.wait_for(WaitFor::Commit, bio);
+        } else {
+            bio.set_dev(pool.data_dev);
+            bio.submit();
+        }
+        return;
+    }
+    let (v, _) = pool.geometry.split(bio.sector());
+    let v = VChunk(v);
+    if bio.op() == Op::Read {
+        read(thin, bio, v);
+        return;
+    }
+    match Prison::detain(&pool.prison, thin.id, v, bio) {
+        Detained::Waits => {}
+        Detained::Holder(cell, bio) => write(thin, cell, bio, v),
+    }
+}
+
+/// A read whose mapping was not in memory.
+fn read(thin: &Arc<Thin>, mut bio: Bio, v: VChunk) {
+    let pool = &thin.pool;
+    let token = pool.epochs.enter();
+    match pool.meta.lookup(&thin.open, v, true) {
+        Ok(Lookup::Mapped(m)) => issue(thin, bio, token, m),
+        Ok(Lookup::Unmapped) => {
+            pool.epochs.leave(token);
+            bio.zero_fill();
+            bio.end(Status::Ok);
+        }
+        Ok(Lookup::WouldBlock) | Err(_) => {
+            pool.epochs.leave(token);
+            bio.end(Status::IoError);
+        }
+    }
+}
+
+/// Sends a bio to its chunk. What must be durable with mappings that are not goes through a
+/// commit first and comes back.
+fn issue(thin: &Arc<Thin>, mut bio: Bio, token: Token, m: Mapping) {
+    let pool = &thin.pool;
+    if bio.is_flush() && pool.meta.inserted_this_transaction(&thin.open) {
+        pool.epochs.leave(token);
+        thin.wait_for(WaitFor::Commit, bio);
+        return;
+    }
+    let (_, off) = pool.geometry.split(bio.sector());
+    let phys = pool.data_sector(m.chunk, off);
+    if m.shared {
+        pool.drr.record_only(&thin.layer, &mut bio, phys);
+    }
+    bio.data().token = Some(token);
+    bio.remap(pool.data_dev, phys);
+    bio.submit();
+}
+
+/// A write that holds its chunk's cell.
+fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
+    let pool = &thin.pool;
+    let token = pool.epochs.enter();
+    match pool.meta.lookup(&thin.open, v, true) {
+        Ok(Lookup::Mapped(m)) if !m.shared => {
+            issue(thin, bio, token, m);
+            thin.defer_list(cell.release());
+            return;
+        }
+        Ok(Lookup::Mapped(_) | Lookup::Unmapped) => pool.epochs.leave(token),
+        Ok(Lookup::WouldBlock) | Err(_) => {
+            pool.epochs.leave(token);
+            refuse(thin, cell, bio, Status::IoError);
+            return;
+        }
+    }
+
+    // In no epoch here: allocation may wait for one.
+    if pool.mode() != Mode::Write {
+        unserviceable(thin, cell, bio);
+        return;
+    }
+    let Some(room) = pool.jobs.room() else {
+        // So many jobs are under way that their ends will run the worker again.
+        thin.wait_for_next_run(bio);
+        thin.defer_list(cell.release());
+        return;
+    };
+    let chunk = match pool.alloc_chunk() {
+        Ok(c) => c,
+        Err(AllocError::NoSpace) => {
+            unserviceable(thin, cell, bio);
+            return;
+        }
+        Err(AllocError::NoMemory) => {
+            // The next tick of the pool's clock at the latest tries again.
+            thin.wait_for_next_run(bio);
+            thin.defer_list(cell.release());
+            return;
+        }
+        Err(AllocError::Failed) => {
+            refuse(thin, cell, bio, Status::IoError);
+            return;
+        }
+    };
+    let job = room.fill(Job {
+        thin: thin.clone(),
+        v,
+        chunk,
+        overwrite: bio.sectors() == pool.geometry.sectors(),
+        cell: Some(cell),
+        bio: Some(bio),
+        status: Status::Ok,
+        token: None,
+    });
+    if let Some(mut job) = fill(pool, job) {
+        // Not seen to happen: only this worker inserts mappings. The bio looks again.
+        let (cell, bio) = (job.cell.take(), job.bio.take());
+        pool.put_back(chunk);
+        if let Some(bio) = bio {
+            thin.wait_for(WaitFor::Worker, bio);
+        }
+        if let Some(cell) = cell {
+            thin.defer_list(cell.release());
+        }
+    }
+}
+
+/// Fills the new chunk: by the bio itself when it covers it, else from the old chunk, else with
+/// zeroes, else not at all. Gives the job back when the mapping is not what it was.
+///
+/// From this lookup until the copy has read the old chunk the epoch keeps it, and no snapshot
+/// comes between: what is shared now has no writer left.
+fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
+    let _gate = pool.snap_gate.read();
+    let token = pool.epochs.enter();
+    let old = match pool.meta.lookup(&job.thin.open, job.v, true) {
+        Ok(Lookup::Mapped(m)) if m.shared => Some(m.chunk),
+        Ok(Lookup::Unmapped) => None,
+        Ok(Lookup::Mapped(_) | Lookup::WouldBlock) | Err(_) => {
+            pool.epochs.leave(token);
+            return Some(job);
+        }
+    };
+    if let Some(old) = old {
+        pool.drr
+            .layer_wrote(&job.thin.layer, pool.first_page(old), pool.pages(1));
+    }
+    let to = pool.region(job.chunk);
+    if job.overwrite {
+        pool.epochs.leave(token);
+        if let Some(mut bio) = job.bio.take() {
+            bio.remap(pool.data_dev, Sectors(to.sector));
+            bio.data().job = Some(job);
+            bio.submit();
+        }
+        return None;
+    }
+    match old {
+        Some(old) => {
+            job.token = Some(token);
+            pool.copier.copy(pool.region(old), to, job);
+        }
+        None => {
+            pool.epochs.leave(token);
+            if pool.has(flag::ZERO) {
+                pool.copier.zero(to, job);
+            } else {
+                pool.prepared.with(|q| q.push(job));
+                pool.wake();
+            }
+        }
+    }
+    None
+}
+
+impl CopyDone for Job {
+    fn copy_done(mut job: Pooled<Self>, ok: bool) {
+        let thin = job.thin.clone();
+        if let Some(token) = job.token.take() {
+            thin.pool.epochs.leave(token);
+        }
+        if !ok {
+            job.status = Status::IoError;
+        }
+        thin.pool.prepared.with(|q| q.push(job));
+        thin.pool.wake();
+    }
+}
+
+impl Job {
+    /// The bio that fills the chunk has ended. Any context.
+    pub(crate) fn written(&mut self, bio: Bio, status: Status) {
+        self.bio = Some(bio);
+        self.status = status;
+    }
+}
+
+impl Pooled<Job> {
+    /// Maps the filled chunk and lets everybody go on. The pool's worker only.
+    pub(crate) fn complete(mut self) {
+        let thin = self.thin.clone();
+        let pool = &thin.pool;
+        let (Some(cell), Some(bio)) = (self.cell.take(), self.bio.take()) else {
+            return;
+        };
+        if !self.status.is_ok() {
+            pool.put_back(self.chunk);
+            refuse(&thin, cell, bio, self.status);
+            return;
+        }
+        // In an epoch from before the insertion: from then on the chunk can be freed again.
+        let inserted = pool.change("inserting a mapping", || {
+            let token = pool.epochs.enter();
+            match pool.meta.insert(&thin.open, self.v, self.chunk) {
+                Ok(()) => Ok(token),
+                Err(e) => {
+                    pool.epochs.leave(token);
+                    Err(e)
+                }
+            }
+        });
+        let Ok(token) = inserted else {
+            pool.put_back(self.chunk);
+            refuse(&thin, cell, bio, Status::IoError);
+            return;
+        };
+        if self.overwrite {
+            pool.epochs.leave(token);
+            if bio.is_flush() {
+                pool.finished.with(|l| l.push(bio));
+            } else {
+                bio.end(Status::Ok);
+            }
+        } else {
+            let m = Mapping {
+                chunk: self.chunk,
+                shared: false,
+            };
+            issue(&thin, bio, token, m);
+        }
+        thin.defer_list(cell.release());
+    }
+}
+
+/// Ends a bio with an error; what waited behind it tries for itself.
+fn refuse(thin: &Arc<Thin>, cell: Cell, bio: Bio, status: Status) {
+    bio.end(status);
+    thin.defer_list(cell.release());
+}
+
+/// A write that needs a chunk where there is none: it waits, or fails, as the pool is told to.
+fn unserviceable(thin: &Arc<Thin>, cell: Cell, bio: Bio) {
+    let pool = &thin.pool;
+    let mode = pool.mode();
+    if mode == Mode::Write {
+        // Space came between the failure and this look.
+        thin.wait_for(WaitFor::Worker, bio);
+    } else if mode == Mode::OutOfDataSpace && !pool.has(flag::ERROR_IF_NO_SPACE) {
+        thin.wait_for(WaitFor::Space, bio);
+        // Space may have come, or the waiting ended, between the look at the mode and the list.
+        if pool.mode() != Mode::OutOfDataSpace {
+            thin.retry_waiting();
+        } else if pool.has(flag::ERROR_IF_NO_SPACE) {
+            thin.fail_waiting(Status::NoSpace);
+        }
+    } else if mode == Mode::OutOfDataSpace {
+        bio.end(Status::NoSpace);
+    } else {
+        bio.end(Status::IoError);
+    }
+    thin.defer_list(cell.release());
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A thin device: its bios, and where they wait.
+//!
+//! `map` is the path of every bio in the submitter's context, `change` what the pool's worker
+//! does for those that need a new mapping, `discard` the return of space, `target` the device as
+//! device-mapper sees it.
+//!
+//! A bio is in an epoch (`PerBio::token`) from before the lookup of its mapping until nothing
+//! relies on that mapping; a bio that waits in a list or a cell is in none.
+
+pub(crate) mod change;
+pub(crate) mod discard;
+pub(crate) mod map;
+pub(crate) mod target;
+
+use crate::{
+    dm::{
+        bio::{Bio, BioList, Status},
+        epoch::Token,
+        pooled::Pooled,
+        sync::IrqLock,
+        target::MappedDev,
+    },
+    drr::{Layer, ReadHook},
+    meta::OpenThin,
+    pool::Pool,
+    units::DevId,
+};
+pub(crate) use change::Job;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Completion,
+    },
+};
+
+/// A flag that several contexts set.
+pub(crate) type AtomicFlag = Atomic<bool>;
+
+/// What the module keeps for each bio of a thin device.
+#[derive(Default)]
+pub(crate) struct PerBio {
+    /// The epoch that the bio is in while it relies on a mapping.
+    pub(crate) token: Option<Token>,
+    /// The job that a whole-chunk write completes.
+    pub(crate) job: Option<Pooled<Job>>,
+    /// What is to be done when a read of shared data ends.
+    pub(crate) read_hook: ReadHook,
+}
+
+/// Where bios of one device wait.
+pub(crate) struct Waiting {
+    /// For the worker.
+    pub(crate) deferred: BioList,
+    /// For the next commit: empty flushes and FUA writes.
+    pub(crate) flushes: BioList,
+    /// For the commit that is under way.
+    pub(crate) flushing: BioList,
+    /// For the discard worker.
+    pub(crate) discards: BioList,
+    /// For space.
+    pub(crate) retry: BioList,
+    /// While the device is suspended without flushing, everything goes back to device-mapper.
+    pub(crate) requeue: bool,
+}
+
+/// An active thin device.
+///
+/// Whoever works on the device holds a reference for the time being; the destructor of its table
+/// waits until there is none (`gone`), so that afterwards it is closed and its mapped device is
+/// not used any more.
+pub(crate) struct Thin {
+    /// Higher than that of every device made before.
+    pub(crate) serial: u64,
+    /// The pool has suspended the device along with itself.
+    pub(crate) suspended_by_pool: AtomicFlag,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) id: DevId,
+    pub(crate) md: MappedDev,
+    pub(crate) open: Arc<OpenThin>,
+    pub(crate) layer: Arc<Layer>,
+    pub(crate) waiting: IrqLock<Waiting>,
+    /// Last: when it is dropped, everything above has been.
+    _gone: SignalOnDrop,
+}
+
+/// Tells that what it was part of does not exist any more.
+struct SignalOnDrop(Arc<Completion>);
+
+impl Drop for SignalOnDrop {
+    fn drop(&mut self) {
+        self.0.complete_all();
+    }
+}
+
+/// The lists of [`Waiting`] that bios are put into.
+#[derive(Clone, Copy)]
+pub(crate) enum WaitFor {
+    Worker,
+    Commit,
+    Discard,
+    Space,
+}
+
+impl Thin {
+    fn new(
+        serial: u64,
+        pool: Arc<Pool>,
+        id: DevId,
+        md: MappedDev,
+        open: Arc<OpenThin>,
+        layer: Arc<Layer>,
+        gone: Arc<Completion>,
+    ) -> Result<Arc<Self>> {
+        let waiting = IrqLock::new(Waiting {
+            deferred: BioList::new(),
+            flushes: BioList::new(),
+            flushing: BioList::new(),
+            discards: BioList::new(),
+            retry: BioList::new(),
+            requeue: false,
+        })?;
+        Ok(Arc::new(
+            Self {
+                serial,
+                suspended_by_pool: AtomicFlag::new(false),
+                pool,
+                id,
+                md,
+                open,
+                layer,
+                waiting,
+                _gone: SignalOnDrop(gone),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Lets a bio wait, and wakes who will see to it. Any context. The bio must be in no epoch.
+    pub(crate) fn wait_for(&self, what: WaitFor, bio: Bio) {
+        let mut bio = Some(bio);
+        self.waiting.with(|w| {
+            if w.requeue {
+                return;
+            }
+            let list = match what {
+                WaitFor::Worker => &mut w.deferred,
+                WaitFor::Commit => &mut w.flushes,
+                WaitFor::Discard => &mut w.discards,
+                WaitFor::Space => &mut w.retry,
+            };
+            if let Some(b) = bio.take() {
+                list.push(b);
+            }
+        });
+        if let Some(b) = bio {
+            b.end(Status::Requeue);
+            return;
+        }
+        match what {
+            WaitFor::Worker | WaitFor::Commit => self.pool.wake(),
+            WaitFor::Discard => self.pool.wake_discards(),
+            WaitFor::Space => {}
+        }
+    }
+
+    /// Hands a whole list to the worker.
+    ///
+    /// Only reads and writes wait in cells, so only they come here.
+    pub(crate) fn defer_list(&self, list: BioList) {
+        if list.is_empty() {
+            return;
+        }
+        let mut list = Some(list);
+        self.waiting.with(|w| {
+            if !w.requeue {
+                if let Some(l) = list.take() {
+                    w.deferred.append(l);
+                }
+            }
+        });
+        match list {
+            Some(l) => l.end_all(Status::Requeue),
+            None => self.pool.wake(),
+        }
+    }
+
+    /// Puts what waits for space back to work.
+    pub(crate) fn retry_waiting(&self) {
+        let moved = self.waiting.with(|w| {
+            let l = w.retry.take();
+            let any = !l.is_empty();
+            w.deferred.append(l);
+            any
+        });
+        if moved {
+            self.pool.wake();
+        }
+    }
+
+    /// Ends what waits for space.
+    pub(crate) fn fail_waiting(&self, status: Status) {
+        self.waiting.with(|w| w.retry.take()).end_all(status);
+    }
+
+    /// Sends every waiting bio back to device-mapper from now on, or stops doing so.
+    pub(crate) fn set_requeue(&self, on: bool) {
+        let lists = self.waiting.with(|w| {
+            w.requeue = on;
+            if on {
+                [
+                    w.deferred.take(),
+                    w.flushes.take(),
+                    w.discards.take(),
+                    w.retry.take(),
+                ]
+            } else {
+                [const { BioList::new() }; 4]
+            }
+        });
+        for l in lists {
+            l.end_all(Status::Requeue);
+        }
+    }
+
+    /// Whether bios wait for a commit.
+    pub(crate) fn has_flushes(&self) -> bool {
+        self.waiting
+            .with(|w| !w.flushes.is_empty() || !w.flushing.is_empty())
+    }
+
+    /// Marks the bios that the commit which begins now is for.
+    pub(crate) fn begin_flush(&self) {
+        self.waiting.with(|w| {
+            let l = w.flushes.take();
+            w.flushing.append(l);
+        });
+    }
+
+    /// Sends the bios of a commit on their way, now that it has ended.
+    pub(crate) fn end_flush(self: &Arc<Self>, ok: bool) {
+        let mut list = self.waiting.with(|w| w.flushing.take());
+        while let Some(mut bio) = list.pop() {
+            if !ok || self.pool.meta.changes_were_aborted(&self.open) {
+                // What the submitter wants durable has been rolled back, or cannot be written.
+                bio.end(Status::IoError);
+            } else if bio.bytes() == 0 {
+                // All that the flush must cover has been committed, whatever has changed since.
+                bio.set_dev(self.pool.data_dev);
+                bio.submit();
+            } else {
+                change::process(self, bio);
+            }
+        }
+    }
+
+    /// Suspends the device along with its pool. Sleeps.
+    pub(crate) fn suspend_with_pool(&self) {
+        self.md.internal_suspend_noflush();
+        self.suspended_by_pool.store(true, Relaxed);
+    }
+
+    /// Undoes [`Self::suspend_with_pool`], if it was done. Sleeps.
+    pub(crate) fn resume_with_pool(&self) {
+        if self.suspended_by_pool.xchg(false, Relaxed) {
+            self.md.internal_resume();
+        }
+    }
+
+    /// Lets a bio wait until the worker runs for another reason. Any context.
+    pub(crate) fn wait_for_next_run(&self, bio: Bio) {
+        let mut bio = Some(bio);
+        self.waiting.with(|w| {
+            if !w.requeue {
+                if let Some(b) = bio.take() {
+                    w.deferred.push(b);
+                }
+            }
+        });
+        if let Some(b) = bio {
+            b.end(Status::Requeue);
+        }
+    }
+
+    /// Serves the bios that wait for the worker. The pool's worker only.
+    pub(crate) fn process_deferred(self: &Arc<Self>) {
+        let mut list = self.waiting.with(|w| w.deferred.take());
+        while let Some(bio) = list.pop() {
+            change::process(self, bio);
+        }
+    }
+
+    /// Serves the discards that wait. The pool's discard worker only.
+    pub(crate) fn process_discards(self: &Arc<Self>) {
+        let list = self.waiting.with(|w| w.discards.take());
+        discard::process(self, list);
+    }
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A thin device as device-mapper sees it.
+
+use super::{map, Thin};
+use crate::{
+    dm::{
+        bio::{Bio, Status},
+        target::{
+            with_mapped_dev, Access, CtrError, DmDev, EndIo, Features, Limits, MapIo, Reply,
+            StatusType, Target, Ti, Wants,
+        },
+    },
+    pool::{args::parse_dev_id, flag, mode::Mode, Pool, Table},
+    units::PAGE_SECTORS,
+};
+use core::fmt::Write;
+use kernel::{
+    prelude::*,
+    sync::{Arc, Completion},
+};
+
+/// Chunks in the largest discard (as dm-thin: drivers/md/dm-bio-prison-v1.h).
+const MAX_DISCARD_CHUNKS: u32 = 1024;
+
+/// A thin device's table.
+pub(crate) struct ThinTarget {
+    table: Arc<Table>,
+    thin: Arc<Thin>,
+    gone: Arc<Completion>,
+    pool_dev: DmDev,
+}
+
+impl ThinTarget {
+    fn open(
+        pool: &Arc<Pool>,
+        ti: &mut Ti<'_>,
+        id: crate::units::DevId,
+        gone: &Arc<Completion>,
+    ) -> Result<Arc<Thin>, CtrError> {
+        let fail = |e, phrase| Err(CtrError::new(e, phrase));
+        if pool.mode() == Mode::Fail {
+            return fail(EINVAL, c"Couldn't open thin device, Pool is in fail mode");
+        }
+        let open = pool
+            .meta
+            .open_thin(id)
+            .map_err(|e| CtrError::new(e, c"Couldn't open thin internal device"))?;
+        ti.set_max_io_len(pool.geometry.sectors())
+            .map_err(|e| CtrError::new(e, c"Block size too large for a thin device"))?;
+        let Some(md) = ti.mapped_dev() else {
+            return fail(EINVAL, c"Couldn't get mapped device");
+        };
+        let Some(own) = md.disk() else {
+            return fail(EINVAL, c"Couldn't get block device");
+        };
+        let nomem = |e| CtrError::new(e, c"Out of memory");
+        let layer = pool.drr.add_layer(id, own).map_err(nomem)?;
+        let thin = pool.add_thin(|serial| {
+            Thin::new(
+                serial,
+                pool.clone(),
+                id,
+                md,
+                open,
+                layer.clone(),
+                gone.clone(),
+            )
+        });
+        thin.map_err(|e| {
+            pool.drr.remove_layer(&layer);
+            if e == EAGAIN {
+                CtrError::new(
+                    EINVAL,
+                    c"Unable to activate thin device while pool is suspended",
+                )
+            } else {
+                nomem(e)
+            }
+        })
+    }
+
+    fn info(&self, out: &mut Reply<'_>) -> Result {
+        let pool = &self.thin.pool;
+        let sectors = pool.geometry.sectors();
+        let mapped = pool.meta.mapped_chunks(&self.thin.open)?;
+        let highest = pool.meta.highest_mapped(&self.thin.open)?;
+        let _ = write!(out, "{} ", mapped.saturating_mul(sectors));
+        let _ = match highest {
+            Some(v) => write!(
+                out,
+                "{}",
+                v.0.saturating_add(1)
+                    .saturating_mul(sectors)
+                    .saturating_sub(1)
+            ),
+            None => out.write_str("-"),
+        };
+        Ok(())
+    }
+}
+
+impl Target for ThinTarget {
+    type Context = Table;
+
+    const FEATURES: Features = Features {
+        singleton: false,
+        always_writeable: false,
+        immutable: false,
+        passes_crypto: true,
+    };
+    const PER_BIO: bool = true;
+
+    fn ctr(table: &Arc<Table>, ti: &mut Ti<'_>, args: &[&str]) -> Result<KBox<Self>, CtrError> {
+        let fail = |e, phrase| Err(CtrError::new(e, phrase));
+        let (pool_path, id) = match args {
+            [pool, id] => (pool, id),
+            [pool, _, origin] if pool == origin => {
+                return fail(EINVAL, c"Error setting origin device");
+            }
+            [_, _, _] => {
+                return fail(
+                    EINVAL,
+                    c"An external origin is not supported by this version",
+                );
+            }
+            _ => return fail(EINVAL, c"Invalid argument count"),
+        };
+        let pool_dev = ti
+            .get_device(pool_path, Access::AsTable)
+            .map_err(|e| CtrError::new(e, c"Error opening pool device"))?;
+        let pool = (|| {
+            let id = parse_dev_id(id).ok_or(CtrError::new(EINVAL, c"Invalid device id"))?;
+            let pool = with_mapped_dev(&pool_dev, |md| match md {
+                None => Err(CtrError::new(EINVAL, c"Couldn't get pool mapped device")),
+                Some(md) => table
+                    .find(md)
+                    .ok_or(CtrError::new(EINVAL, c"Couldn't find pool object")),
+            })?;
+            Ok((pool, id))
+        })();
+        let (pool, id) = match pool {
+            Ok(p) => p,
+            Err(e) => {
+                ti.put_device(pool_dev);
+                return Err(e);
+            }
+        };
+        // Room first: an open device is only taken down by the destructor's path.
+        let made = (|| {
+            let nomem = || CtrError::new(ENOMEM, c"Out of memory");
+            let room = KBox::<Self>::new_uninit(GFP_KERNEL).map_err(|_| nomem())?;
+            let gone = Arc::pin_init(Completion::new(), GFP_KERNEL).map_err(|_| nomem())?;
+            let thin = Self::open(&pool, ti, id, &gone)?;
+            Ok((room, thin, gone))
+        })();
+        let (room, thin, gone) = match made {
+            Ok(m) => m,
+            Err(e) => {
+                table.put(pool);
+                ti.put_device(pool_dev);
+                return Err(e);
+            }
+        };
+        ti.set_wants(Wants {
+            flush_always: true,
+            discards: pool.has(flag::DISCARD),
+            accounts_remapped_io: true,
+        });
+        Ok(room.write(Self {
+            table: table.clone(),
+            thin,
+            gone,
+            pool_dev,
+        }))
+    }
+
+    fn dtr(self: KBox<Self>, ti: &mut Ti<'_>) {
+        let Self {
+            table,
+            thin,
+            gone,
+            pool_dev,
+        } = KBox::into_inner(self);
+        let pool = thin.pool.clone();
+        pool.remove_thin(&thin);
+        pool.drr.remove_layer(&thin.layer);
+        drop(thin);
+        // No bio is left; works, kcopyd and the pool's own suspend or resume may still be putting
+        // down what they held of the device. It must be closed when this returns, or the next
+        // delete would find it busy, and its mapped device goes after this.
+        gone.wait_for_completion();
+        table.put(pool);
+        ti.put_device(pool_dev);
+    }
+
+    fn map(&self, bio: Bio) -> MapIo {
+        map::map(&self.thin, bio)
+    }
+
+    fn end_io(&self, bio: Bio, status: Status) -> EndIo {
+        map::end_io(&self.thin, bio, status)
+    }
+
+    fn presuspend(&self, ti: &Ti<'_>) {
+        if ti.noflush_suspending() {
+            self.thin.set_requeue(true);
+        }
+    }
+
+    fn presuspend_undo(&self, _ti: &Ti<'_>) {
+        self.thin.set_requeue(false);
+    }
+
+    fn postsuspend(&self, ti: &Ti<'_>) {
+        if ti.noflush_suspending() {
+            self.thin.set_requeue(false);
+        }
+    }
+
+    fn status(&self, _ti: &Ti<'_>, what: StatusType, _noflush: bool, out: &mut Reply<'_>) {
+        if self.thin.pool.mode() == Mode::Fail {
+            let _ = out.write_str("Fail");
+            return;
+        }
+        match what {
+            StatusType::Info => {
+                if let Err(e) = self.info(out) {
+                    pr_err!(
+                        "{}: cannot read the figures of thin device {}: error {}\n",
+                        self.thin.pool.name(),
+                        self.thin.id.0,
+                        e.to_errno()
+                    );
+                    let _ = out.write_str("Error");
+                }
+            }
+            StatusType::Table => {
+                let _ = write!(out, "{} {}", self.pool_dev.number(), self.thin.id.0);
+            }
+            StatusType::Ima => {}
+        }
+    }
+
+    fn underlying(&self, _ti: &Ti<'_>) -> Option<(&DmDev, u64, u64)> {
+        let pool = &self.thin.pool;
+        let chunks = {
+            let c = pool.control.read();
+            c.table.map_or(0, |_| c.chunks)
+        };
+        (chunks > 0).then(|| {
+            (
+                &self.pool_dev,
+                0,
+                chunks.saturating_mul(pool.geometry.sectors()),
+            )
+        })
+    }
+
+    fn io_hints(&self, _ti: &Ti<'_>, limits: &mut Limits<'_>) {
+        let pool = &self.thin.pool;
+        // A bio that begins inside a page can neither be recorded nor served without a detour, and
+        // 255 sectors are a common bound (BLK_SAFE_MAX_SECTORS).
+        limits.cut_at_multiples_of(PAGE_SECTORS as u32);
+        if pool.has(flag::DISCARD) {
+            let chunk = u32::try_from(pool.geometry.sectors()).unwrap_or(u32::MAX);
+            limits.set_discard_granularity(chunk.saturating_mul(512));
+            limits.set_max_hw_discard_sectors(chunk.saturating_mul(MAX_DISCARD_CHUNKS));
+        }
+    }
+}

@@ -1,0 +1,643 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# What every guest test shares: which target names are under test, small memory-backed disks, pools and thins, data that is checked
+# against a model, expected failures, and a teardown that itself is a check.
+#
+# A test sources this file and then runs top to bottom under `set -eu`: the first command that fails ends it. On the way out the
+# teardown unmounts, removes every dm device, runs thin_check on the metadata of every pool that the test made, removes the disks
+# and unloads the module. Whatever cannot be taken down fails the test, for it is a leak.
+#
+# TARGETS=drr (default)  own names of dm-drr
+# TARGETS=dropin         dm-drr under dm-thin's names
+# TARGETS=stock          the kernel's dm-thin: shows that the test itself is right
+#
+# State that a `$(...)` subshell must leave behind is kept in files under $W, not in variables.
+
+set -eu
+
+TARGETS=${TARGETS:-drr}
+TEST_NAME=$(basename "$0" .sh)
+# No udevd in the small guest, and none is needed: dmsetup makes the nodes itself.
+export DM_DISABLE_UDEV=1
+export LC_ALL=C
+
+W=$(mktemp -d "${SCRATCH:?}/$TEST_NAME.XXXXXX")
+MNT=$W/mnt
+mkdir "$MNT"
+: >"$W/disks"
+: >"$W/pools"
+: >"$W/pids"
+NULLB=/sys/kernel/config/nullb
+
+# --- which module ----------------------------------------------------------------------------------------------------------------
+
+# load_side stock|drr|dropin: load that implementation and point POOL_T, THIN_T, MODULE at it. The names thin-pool and thin belong
+# to one module at a time, so the other one goes first.
+load_side() {
+    case $1 in
+    stock)
+        POOL_T=thin-pool THIN_T=thin MODULE=dm_thin_pool
+        unload dm_drr
+        modprobe dm-thin-pool
+        ;;
+    drr)
+        POOL_T=drr-pool THIN_T=drr MODULE=dm_drr
+        modprobe dm-drr
+        ;;
+    dropin)
+        POOL_T=thin-pool THIN_T=thin MODULE=dm_drr
+        unload dm_thin_pool
+        modprobe dm-drr thin_names=2
+        ;;
+    *)
+        echo "TARGETS=$1: want drr, dropin or stock"
+        exit 1
+        ;;
+    esac
+    SIDE=$1
+}
+
+# unload MODULE: nothing to do when it is not there; an error when something still holds it.
+unload() {
+    if [ -d "/sys/module/$1" ]; then
+        rmmod "$1"
+    fi
+}
+
+# only SIDE…: the test has a meaning on these alone.
+only() {
+    for o_side in "$@"; do
+        if [ "$o_side" = "$TARGETS" ]; then
+            return 0
+        fi
+    done
+    skip "needs TARGETS=$*"
+}
+
+skip() {
+    echo "skip: $*"
+    exit 77
+}
+
+# To stderr, or a `$(...)` around it would swallow the reason.
+fail() {
+    echo "FAIL: $*" >&2
+    exit 1
+}
+
+# --- expectations ----------------------------------------------------------------------------------------------------------------
+
+# fails TEXT CMD…: CMD must fail, and say TEXT (an extended regular expression, strerror's words mostly).
+fails() {
+    f_text=$1
+    shift
+    if f_out=$("$@" 2>&1); then
+        fail "succeeded, expected '$f_text': $*"
+    fi
+    if ! printf '%s\n' "$f_out" | grep -qE -e "$f_text"; then
+        fail "expected '$f_text' from: $*; got: $f_out"
+    fi
+}
+
+# equals WHAT GOT WANTED
+equals() {
+    if [ "$2" != "$3" ]; then
+        fail "$1 is '$2', expected '$3'"
+    fi
+}
+
+# at_least WHAT GOT MINIMUM / at_most WHAT GOT MAXIMUM, integers
+at_least() {
+    if ! [ "$2" -ge "$3" ]; then
+        fail "$1 is $2, expected at least $3"
+    fi
+}
+
+at_most() {
+    if ! [ "$2" -le "$3" ]; then
+        fail "$1 is $2, expected at most $3"
+    fi
+}
+
+# wait_for SECONDS CMD…: until CMD succeeds.
+wait_for() {
+    w_left=$(($1 * 5))
+    shift
+    until "$@"; do
+        w_left=$((w_left - 1))
+        if [ "$w_left" -le 0 ]; then
+            fail "did not come true in time: $*"
+        fi
+        sleep 0.2
+    done
+}
+
+# log_since prints the kernel log from here on. The marker is unique, because many tests share one boot.
+log_mark() {
+    LOG_MARK="test-mark $TEST_NAME $(cut -d' ' -f1 /proc/uptime) $$"
+    echo "$LOG_MARK" >/dev/kmsg
+}
+
+log_since() {
+    dmesg | awk -v m="${1:-$LOG_MARK}" 'index($0, m) { on = 1; out = ""; next } on { out = out $0 "\n" } END { printf "%s", out }'
+}
+
+log_mark
+LOG_START=$LOG_MARK
+
+# log_names REGEX: a line logged since log_mark matches, whatever its case.
+log_names() {
+    if ! log_since | grep -qiE -e "$1"; then
+        echo "kernel log since the mark:"
+        log_since
+        fail "the kernel log does not say '$1'"
+    fi
+}
+
+# --- disks -----------------------------------------------------------------------------------------------------------------------
+
+# disk MIB [attribute=value…]: a memory-backed null_blk that reads back what was written; prints its path.
+disk() {
+    if ! [ -d "$NULLB" ]; then
+        modprobe null_blk nr_devices=0
+    fi
+    d_name=drrt$(($(wc -l <"$W/disks") + 1))
+    d_dir=$NULLB/$d_name
+    mkdir "$d_dir"
+    echo "$d_name" >>"$W/disks"
+    d_size=$1
+    shift
+    echo "$d_size" >"$d_dir/size"
+    echo 1 >"$d_dir/memory_backed"
+    echo 512 >"$d_dir/blocksize"
+    for d_set in "$@"; do
+        echo "${d_set#*=}" >"$d_dir/${d_set%%=*}"
+    done
+    echo 1 >"$d_dir/power"
+    wait_for 5 test -b "/dev/$d_name"
+    echo "/dev/$d_name"
+}
+
+# disk_remove PATH
+disk_remove() {
+    echo 0 >"$NULLB/${1##*/}/power"
+    rmdir "$NULLB/${1##*/}"
+}
+
+sectors() {
+    blockdev --getsz "$1"
+}
+
+# sectors_read DEV: read from the device so far, in sectors of 512 bytes.
+sectors_read() {
+    awk '{ print $3 }' "/sys/class/block/${1##*/}/stat"
+}
+
+sectors_written() {
+    awk '{ print $7 }' "/sys/class/block/${1##*/}/stat"
+}
+
+drop_caches() {
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+}
+
+# --- pools and thins -------------------------------------------------------------------------------------------------------------
+
+# pool_load NAME META DATA CHUNK_SECTORS [LOW_WATER [FEATURE…]]: a pool over devices that exist. Its metadata is checked when it
+# goes.
+pool_load() {
+    p_name=$1 p_meta=$2 p_data=$3 p_bs=$4 p_low=${5:-0}
+    if [ $# -gt 5 ]; then shift 5; else shift $#; fi
+    dmsetup create "$p_name" --table "0 $(sectors "$p_data") $POOL_T $p_meta $p_data $p_bs $p_low $# $*"
+    echo "$p_name $p_meta" >>"$W/pools"
+}
+
+# pool [CHUNK_SECTORS [DATA_MIB [LOW_WATER [FEATURE…]]]]: module, fresh disks $META and $DATA, and the pool $POOL on them.
+pool() {
+    load_side "$TARGETS"
+    META=$(disk 8)
+    # shellcheck disable=SC2086 # several attributes
+    DATA=$(disk "${2:-128}" ${DATA_ATTRS:-})
+    POOL=pool
+    n_bs=${1:-128} n_low=${3:-0}
+    if [ $# -gt 3 ]; then shift 3; else shift $#; fi
+    pool_load "$POOL" "$META" "$DATA" "$n_bs" "$n_low" "$@"
+}
+
+message() {
+    dmsetup message "$POOL" 0 "$*"
+}
+
+# thin NAME ID MIB: activate a thin that exists. thin_new also creates it.
+thin() {
+    dmsetup create "$1" --table "0 $(($3 * 2048)) $THIN_T /dev/mapper/$POOL $2"
+}
+
+thin_new() {
+    message create_thin "$2"
+    thin "$@"
+}
+
+# snap NAME ID ORIGIN_NAME ORIGIN_ID: as dm-thin's documentation asks, with the origin suspended; the snapshot is activated with
+# the origin's size.
+snap() {
+    dmsetup suspend "$3"
+    message create_snap "$2" "$4"
+    dmsetup resume "$3"
+    dmsetup create "$1" --table "0 $(sectors "/dev/mapper/$3") $THIN_T /dev/mapper/$POOL $2"
+}
+
+remove() {
+    for r_name in "$@"; do
+        dmsetup remove "$r_name"
+    done
+}
+
+# pool_remove NAME: removes it and checks its metadata.
+pool_remove() {
+    dmsetup remove "$1"
+    q_meta=$(awk -v n="$1" '$1 == n { print $2 }' "$W/pools")
+    pool_forget "$1"
+    check_metadata "$q_meta"
+}
+
+# pool_forget NAME: the teardown shall not check this pool's metadata (it was broken on purpose, or has gone elsewhere).
+pool_forget() {
+    awk -v n="$1" '$1 != n' "$W/pools" >"$W/pools.new"
+    mv "$W/pools.new" "$W/pools"
+}
+
+check_metadata() {
+    if ! thin_check "$1" >"$W/thin_check" 2>&1; then
+        cat "$W/thin_check"
+        fail "thin_check rejects the metadata on $1"
+    fi
+}
+
+# pool_field N: field N of the pool's status: 1 transaction, 2 used/total metadata blocks, 3 used/total chunks, 4 held root, 5 mode,
+# 6 discard, 7 no space, 8 needs_check, 9 threshold.
+pool_field() {
+    dmsetup status "$POOL" | awk -v n="$1" '{ print $(n + 3) }'
+}
+
+chunks_used() {
+    pool_field 3 | cut -d/ -f1
+}
+
+# thin_mapped NAME: sectors mapped.
+thin_mapped() {
+    dmsetup status "$1" | awk '{ print $4 }'
+}
+
+# --- data and its model ----------------------------------------------------------------------------------------------------------
+# A model is a file in memory that holds what a device has to read back. `put` writes the same random bytes to both.
+
+# model FILE MIB: all zeroes.
+model() {
+    truncate -s "$2M" "$1"
+}
+
+# noise FILE BYTES: bytes that nobody can guess.
+noise() {
+    head -c "$2" /dev/urandom >"$1"
+}
+
+# put NAME MODEL OFFSET LENGTH [direct]: bytes; for direct both are multiples of 512.
+put() {
+    u_flags=seek_bytes
+    if [ "${5:-}" = direct ]; then
+        u_flags=$u_flags,direct
+    fi
+    noise "$W/noise" "$4"
+    dd if="$W/noise" of="/dev/mapper/$1" bs="$4" seek="$3" count=1 oflag="$u_flags" conv=notrunc,fsync status=none
+    dd if="$W/noise" of="$2" bs="$4" seek="$3" count=1 oflag=seek_bytes conv=notrunc status=none
+}
+
+# same NAME MODEL: every byte of the device, read past the cache, is the model's.
+same() {
+    blockdev --flushbufs "/dev/mapper/$1"
+    dd if="/dev/mapper/$1" bs=1M iflag=direct status=none | cmp - "$2" || fail "/dev/mapper/$1 differs from its model"
+    # And again the buffered way, because the two take different paths through the target.
+    cmp "/dev/mapper/$1" "$2" || fail "/dev/mapper/$1 differs from its model when read through the page cache"
+}
+
+# random_puts NAME MODEL MIB COUNT MAX_SECTORS: writes of 512 bytes to MAX_SECTORS sectors at random places, the first half direct,
+# the others through the page cache. One xfs_io does many: starting processes is what costs on an emulated machine.
+random_puts() {
+    noise "$W/noise" $((2 * $5 * 512))
+    awk -v mib="$3" -v n="$4" -v max="$5" -v noise="$W/noise" -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN {
+        srand(seed)
+        for (i = 0; i < n; i++) {
+            len = 1 + int(rand() * max)
+            off = int(rand() * (mib * 2048 - len + 1))
+            printf "%s pwrite -q -i %s -s %d -b %d %d %d\n", i < n / 2 ? "direct" : "cached", noise,
+                int(rand() * max) * 512, len * 512, off * 512, len * 512
+        }
+    }' >"$W/puts"
+    puts_of direct "/dev/mapper/$1" -d
+    puts_of cached "/dev/mapper/$1"
+    puts_of direct "$2"
+    puts_of cached "$2"
+}
+
+# puts_of direct|cached FILE [xfs_io option]: that part of $W/puts, and an fsync.
+puts_of() {
+    v_how=$1 v_file=$2 v_flag=${3:-}
+    set --
+    while read -r u_how u_command; do
+        if [ "$u_how" = "$v_how" ]; then
+            set -- "$@" -c "$u_command"
+        fi
+    done <"$W/puts"
+    xfs_io ${v_flag:+"$v_flag"} "$@" -c fsync "$v_file" >"$W/xfs_io" 2>&1
+    # xfs_io exits with 0 after some failures, but then it has something to say.
+    if [ -s "$W/xfs_io" ]; then
+        cat "$W/xfs_io"
+        fail "writing to $v_file"
+    fi
+}
+
+# check_read_after_write CHUNK_SECTORS: the same journey for every chunk size.
+check_read_after_write() {
+    pool "$1" 192
+    c_bytes=$(($1 * 512))
+    # The size is no multiple of the chunk, as a rule: the last chunk is cut off by the device's end.
+    thin_new t 0 20
+    model "$W/t" 20
+    put t "$W/t" 512 512 direct
+    put t "$W/t" $((c_bytes - 4096)) 8192 direct
+    put t "$W/t" $((3 * c_bytes)) "$c_bytes" direct
+    put t "$W/t" $((5 * c_bytes + 512)) $((2 * c_bytes)) direct
+    put t "$W/t" $((20 * 1048576 - 2048)) 2048 direct
+    put t "$W/t" 777 4321
+    same t "$W/t"
+    random_puts t "$W/t" 20 40 $(($1 * 2))
+    same t "$W/t"
+    snap s 1 t 0
+    cp "$W/t" "$W/s"
+    random_puts t "$W/t" 20 20 $(($1 * 2))
+    random_puts s "$W/s" 20 20 $(($1 * 2))
+    same t "$W/t"
+    same s "$W/s"
+    fio --name=v --filename=/dev/mapper/t --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bsrange=512-128k --blockalign=512 \
+        --size=20m --verify=crc32c --verify_fatal=1 --serialize_overlap=1 --fsync=64 >"$W/fio" 2>&1 || {
+        cat "$W/fio"
+        fail "fio found wrong data on $1 sectors a chunk"
+    }
+    same s "$W/s"
+}
+
+# mounted DEV [options]: mounts /dev/mapper/DEV, prints the place.
+mounted() {
+    m_dir=$MNT/$1
+    mkdir -p "$m_dir"
+    mount -o "${2:-rw}" "/dev/mapper/$1" "$m_dir"
+    echo "$m_dir"
+}
+
+# sums DIR: checksums of every file below it, from the device and not from the cache.
+sums() {
+    drop_caches
+    (cd "$1" && find . -type f -exec sha256sum {} + | sort -k2)
+}
+
+# exchange MAKER OTHER: a pool made by one implementation goes to the other and back, and each finds, changes and adds to what the
+# other left: ext4 in an origin, snapshots, contents by checksum, metadata by thin_check at every hand-over.
+exchange() {
+    e_maker=$1 e_other=$2
+    load_side "$e_maker"
+    META=$(disk 8)
+    DATA=$(disk 192 discard=1)
+    POOL=pool
+    # Hands the pool over: everything off, module out, the other one in.
+    e_to() {
+        e_tid=$(pool_field 1)
+        e_used=$(chunks_used)
+        pool_remove pool
+        unload "$MODULE"
+        load_side "$1"
+        pool_load pool "$META" "$DATA" 128
+        equals "transaction after the hand-over" "$(pool_field 1)" "$e_tid"
+        equals "chunks used after the hand-over" "$(chunks_used)" "$e_used"
+    }
+    e_noise() {
+        for e_i in 1 2 3 4; do
+            noise "$1/$2$e_i" $((e_i * 120001))
+        done
+    }
+
+    pool_load pool "$META" "$DATA" 128
+    thin_new t 0 64
+    mkfs.ext4 -q -b 4096 /dev/mapper/t
+    e_dir=$(mounted t)
+    e_noise "$e_dir" first
+    sync
+    snap s 1 t 0
+    e_noise "$e_dir" second
+    umount "$e_dir"
+    e_dir=$(mounted t)
+    sums "$e_dir" >"$W/t.sums"
+    umount "$e_dir"
+    e_dir=$(mounted s)
+    sums "$e_dir" >"$W/s.sums"
+    umount "$e_dir"
+    message set_transaction_id 0 9
+    remove t s
+
+    for e_round in "$e_other" "$e_maker"; do
+        e_to "$e_round"
+        thin t 0 64
+        thin s 1 64
+        for e_name in t s; do
+            e_dir=$(mounted "$e_name")
+            sums "$e_dir" | cmp - "$W/$e_name.sums" || fail "$e_name differs on $e_round"
+            # Overwritten in place on one side of the sharing, removed, added.
+            dd if=/dev/urandom of="$e_dir/first3" bs=4k count=20 seek=7 conv=notrunc status=none
+            rm -f "$e_dir/first1"
+            e_noise "$e_dir" "$e_round"
+            fstrim "$e_dir"
+            sums "$e_dir" >"$W/$e_name.sums"
+            umount "$e_dir"
+        done
+        # A snapshot of what the other one wrote replaces s: it is equal to t now.
+        remove s
+        message delete 1
+        message create_snap 1 0
+        cp "$W/t.sums" "$W/s.sums"
+        # And t moves on.
+        e_dir=$(mounted t)
+        e_noise "$e_dir" after
+        sums "$e_dir" >"$W/t.sums"
+        umount "$e_dir"
+        e2fsck -fn /dev/mapper/t >"$W/e2fsck" 2>&1 || {
+            cat "$W/e2fsck"
+            fail "e2fsck finds faults"
+        }
+        remove t
+    done
+}
+
+# --- DRR -------------------------------------------------------------------------------------------------------------------------
+
+# The data checks of these tests hold for dm-thin as well, so that they can be shown to be right on it; the figures are dm-drr's own.
+
+has_drr() {
+    [ "$SIDE" != stock ]
+}
+
+# stat_of NAME: a figure out of the pool's `stats` answer; 0 on a dm-thin.
+stat_of() {
+    if ! has_drr; then
+        echo 0
+        return 0
+    fi
+    dmsetup message "$POOL" 0 stats >"$W/stats"
+    awk -v n="$1" '$1 == n { print $2; found = 1 } END { exit !found }' "$W/stats" || fail "stats does not tell $1: $(cat "$W/stats")"
+}
+
+# drr_at_least STAT MINIMUM / drr_is STAT VALUE
+drr_at_least() {
+    if has_drr; then
+        at_least "$1" "$(stat_of "$1")" "$2"
+    fi
+}
+
+drr_is() {
+    if has_drr; then
+        equals "$1" "$(stat_of "$1")" "$2"
+    fi
+}
+
+drr_message() {
+    if has_drr; then
+        message "$@" >/dev/null
+    fi
+}
+
+# no_mismatches: with `verify on`, whatever was served was what the disk has.
+no_mismatches() {
+    drr_is verify_mismatches 0
+}
+
+# image FS MIB [mkfs option…]: a pool, a file system on thin 0 with $IMAGE_FILES in it (default: file, 16 MiB of noise), and two
+# snapshots of it, a and b, not mounted yet; $W/file is what file holds. Verification is off: what is served is what the test sees.
+image() {
+    i_fs=$1 i_mib=$2
+    shift 2
+    pool "${CHUNK:-128}" "${DATA_MIB:-256}"
+    thin_new origin 0 "$i_mib"
+    "mkfs.$i_fs" -q "$@" /dev/mapper/origin
+    i_dir=$(mounted origin)
+    noise "$W/file" $((${FILE_MIB:-16} * 1048576))
+    cp "$W/file" "$i_dir/file"
+    sync
+    umount "$i_dir"
+    snap a 1 origin 0
+    snap b 2 origin 0
+    remove origin
+    FS=$i_fs
+}
+
+# mount_ab OPTIONS: both snapshots at $A and $B. XFS has to be told that the two are no accident.
+mount_ab() {
+    if [ "$FS" = xfs ]; then
+        set -- "$1,nouuid"
+    fi
+    # shellcheck disable=SC2034 # for the tests
+    A=$(mounted a "$1")
+    # shellcheck disable=SC2034 # for the tests
+    B=$(mounted b "$1")
+}
+
+# --- background work, teardown ---------------------------------------------------------------------------------------------------
+
+# in_background CMD…: leaves its process id in $!, and the teardown ends it should the test not get that far.
+in_background() {
+    "$@" &
+    echo $! >>"$W/pids"
+}
+
+# dm_remove_all: thins before the pools they sit on; dm refuses what is still in use, so go round until nothing moves.
+dm_remove_all() {
+    # A suspended device would swallow the flush of whatever is above it for ever.
+    dmsetup ls 2>/dev/null | awk '/\(/ { print $1 }' | while read -r a_name; do
+        dmsetup info -c --noheadings -o suspended "$a_name" | grep -q Suspended && dmsetup resume "$a_name"
+    done
+    a_tries=0
+    while dmsetup ls | grep -q '('; do
+        a_tries=$((a_tries + 1))
+        if [ "$a_tries" -gt 25 ]; then
+            echo "devices that cannot be removed:"
+            dmsetup info -c
+            return 1
+        fi
+        for a_name in $(dmsetup ls | awk '{ print $1 }'); do
+            dmsetup remove "$a_name" >/dev/null 2>&1 || :
+        done
+        if dmsetup ls | grep -q '(' && [ "$a_tries" -gt 5 ]; then
+            sleep 0.2
+        fi
+    done
+}
+
+teardown() {
+    t_bad=0
+    cd /
+    while read -r t_pid; do
+        kill "$t_pid" 2>/dev/null || :
+    done <"$W/pids"
+    wait 2>/dev/null || :
+    # Newest first: a mount may sit on a loop file inside another one.
+    awk -v m="$MNT/" 'index($2, m) == 1 { print $2 }' /proc/mounts | sort -r | while read -r t_dir; do
+        umount "$t_dir" || umount -l "$t_dir"
+    done
+    dm_remove_all || t_bad=1
+    while read -r t_name t_meta; do
+        if ! thin_check "$t_meta" >"$W/thin_check" 2>&1; then
+            echo "thin_check rejects the metadata of pool $t_name:"
+            cat "$W/thin_check"
+            t_bad=1
+        fi
+    done <"$W/pools"
+    losetup -l -n -O NAME,BACK-FILE 2>/dev/null | awk -v w="$W/" 'index($2, w) == 1 { print $1 }' | while read -r t_loop; do
+        losetup -d "$t_loop"
+    done
+    while read -r t_disk; do
+        if [ -d "$NULLB/$t_disk" ]; then
+            disk_remove "/dev/$t_disk" || t_bad=1
+        fi
+    done <"$W/disks"
+    for t_module in dm_drr dm_thin_pool; do
+        if ! unload "$t_module"; then
+            echo "$t_module cannot be unloaded: a reference has leaked"
+            t_bad=1
+        fi
+    done
+    return $t_bad
+}
+
+on_exit() {
+    x_rc=$?
+    trap - EXIT
+    set +e
+    if [ "$x_rc" != 0 ] && [ "$x_rc" != 77 ]; then
+        echo "--- $TEST_NAME: exit $x_rc; tables, status, the end of the kernel log:"
+        dmsetup table
+        # --noflush: a pool that is out of space must not hold up its own report.
+        dmsetup status --noflush
+        log_since "$LOG_START" | tail -n 60
+    fi
+    (teardown)
+    x_torn=$?
+    if [ "$x_torn" != 0 ] && { [ "$x_rc" = 0 ] || [ "$x_rc" = 77 ]; }; then
+        echo "--- $TEST_NAME: could not be taken down; the end of the kernel log:"
+        log_since "$LOG_START" | tail -n 60
+        x_rc=1
+    fi
+    rm -rf "$W"
+    exit "$x_rc"
+}
+trap on_exit EXIT
+trap 'exit 1' INT TERM HUP

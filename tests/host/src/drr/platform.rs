@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! src/drr/platform.rs for the host: memory that can be told to fail, and a lock.
+
+use super::table::Group;
+use std::cell::Cell;
+use std::sync::Mutex;
+
+pub(crate) type Array<T> = Vec<T>;
+pub(crate) type GroupBox = Box<Group>;
+
+thread_local! {
+    static OUT_OF_MEMORY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets every allocation of this thread fail, or succeed again.
+pub(crate) fn set_out_of_memory(on: bool) {
+    OUT_OF_MEMORY.set(on);
+}
+
+fn has_memory() -> bool {
+    !OUT_OF_MEMORY.get()
+}
+
+pub(crate) fn array<T>(n: usize, f: impl FnMut(usize) -> T) -> Option<Array<T>> {
+    has_memory().then(|| (0..n).map(f).collect())
+}
+
+pub(crate) fn insert<T>(array: &mut Array<T>, at: usize, value: T) -> bool {
+    if !has_memory() || at > array.len() {
+        return false;
+    }
+    array.insert(at, value);
+    true
+}
+
+pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
+    (at < array.len()).then(|| array.remove(at))
+}
+
+pub(crate) fn boxed(group: Group) -> Option<GroupBox> {
+    has_memory().then(|| Box::new(group))
+}
+
+pub(crate) struct IrqLock<T>(Mutex<T>);
+
+impl<T> IrqLock<T> {
+    pub(crate) fn new(data: T) -> Self {
+        Self(Mutex::new(data))
+    }
+
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // Like a spinlock, taking it twice is a bug: fail at once instead of hanging.
+        f(&mut self
+            .0
+            .try_lock()
+            .expect("the lock is held already, or poisoned"))
+    }
+}

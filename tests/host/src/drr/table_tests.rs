@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::platform::set_out_of_memory;
+use super::table::{Batch, Page, Published, Source, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+/// Pages of the model's data device: a few groups.
+const PAGES: u64 = 80;
+const ROOMY: usize = 1 << 22;
+
+static ALIVE: AtomicBool = AtomicBool::new(true);
+static DEAD: AtomicBool = AtomicBool::new(false);
+
+/// The model: for each group key the layers' groups, newest first; written down as the rules say,
+/// without buckets, bits or lists.
+#[derive(Default)]
+struct Model {
+    keys: BTreeMap<u64, Vec<ModelGroup>>,
+}
+
+#[derive(Clone, Debug)]
+struct ModelGroup {
+    mapping: usize,
+    base: u64,
+    layer: u64,
+    domain: u32,
+    /// Page number to (frame, hash).
+    pages: BTreeMap<u64, (u32, u64)>,
+}
+
+impl Model {
+    fn publish(&mut self, ppns: &[u64], page: Page) {
+        let key = ppns[0] / 16;
+        let groups = self.keys.entry(key).or_default();
+        let base = page.index.wrapping_sub(ppns[0] % 16);
+        let old = groups.iter().position(|g| {
+            (g.mapping, g.base, g.layer, g.domain) == (page.mapping, base, page.layer, page.domain)
+        });
+        let mut group = match old {
+            Some(n) => groups.remove(n),
+            None => ModelGroup {
+                mapping: page.mapping,
+                base,
+                layer: page.layer,
+                domain: page.domain,
+                pages: BTreeMap::new(),
+            },
+        };
+        for ppn in ppns {
+            group
+                .pages
+                .insert(*ppn, (page.pfn + *ppn as u32, page.hash ^ ppn));
+        }
+        groups.insert(0, group);
+        for ppn in ppns {
+            let with = groups.iter_mut().filter(|g| g.pages.contains_key(ppn));
+            for surplus in with.skip(MAX_SOURCES) {
+                surplus.pages.remove(ppn);
+            }
+        }
+        groups.retain(|g| !g.pages.is_empty());
+    }
+
+    fn drop_where(&mut self, gone: impl Fn(&ModelGroup, u64) -> bool) {
+        for groups in self.keys.values_mut() {
+            for group in groups.iter_mut() {
+                let g = group.clone();
+                group.pages.retain(|ppn, _| !gone(&g, *ppn));
+            }
+            groups.retain(|g| !g.pages.is_empty());
+        }
+    }
+
+    fn sources(&self, ppn: u64, domain: u32) -> Vec<Source> {
+        let groups = self.keys.get(&(ppn / 16)).into_iter().flatten();
+        groups
+            .filter(|g| g.domain == domain)
+            .filter_map(|g| {
+                g.pages.get(&ppn).map(|(pfn, hash)| Source {
+                    pfn: *pfn,
+                    mapping: g.mapping,
+                    index: g.base.wrapping_add(ppn % 16),
+                    layer: g.layer,
+                    hash: *hash,
+                })
+            })
+            .collect()
+    }
+
+    fn groups(&self) -> usize {
+        self.keys.values().map(Vec::len).sum()
+    }
+}
+
+/// The pages of one batch: a run inside one group.
+fn run(first: u64, len: u64) -> Vec<u64> {
+    (first..first + len)
+        .take_while(|p| p / 16 == first / 16)
+        .collect()
+}
+
+fn batch(ppns: &[u64], page: Page) -> Batch {
+    let one = |ppn: u64| Page {
+        pfn: page.pfn + ppn as u32,
+        hash: page.hash ^ ppn,
+        index: page.index.wrapping_add(ppn - ppns[0]),
+        ..page
+    };
+    let mut batch = Batch::new(ppns[0], one(ppns[0]));
+    for ppn in &ppns[1..] {
+        assert!(batch.add(*ppn, one(*ppn)));
+    }
+    batch
+}
+
+fn page(layer: u64) -> Page {
+    Page {
+        pfn: 1000 * layer as u32,
+        mapping: 0x1000 * layer as usize,
+        index: 77,
+        layer,
+        domain: 0,
+        hash: layer << 32,
+    }
+}
+
+fn publish(table: &Table, ppns: &[u64], page: Page) -> Published {
+    let ticket = table.ticket(ppns[0], ppns.len() as u64);
+    table.publish(&batch(ppns, page), &ticket, &ALIVE)
+}
+
+fn sources(table: &Table, ppn: u64) -> Vec<Source> {
+    table.sources(ppn, 0).iter().copied().collect()
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Publish {
+        first: u64,
+        len: u64,
+        page: Page,
+    },
+    /// A write comes between the read and its publication.
+    Overtaken {
+        first: u64,
+        len: u64,
+        page: Page,
+        write: (u64, u64),
+    },
+    Forget {
+        ppn: u64,
+        nth: usize,
+    },
+    DropRange(u64, u64),
+    DropLayerRange(u64, u64, u64),
+    DropLayer(u64),
+    DropAll,
+}
+
+fn any_page() -> impl Strategy<Value = Page> {
+    // Index 0 with a page in the middle of a group: the group's base wraps below zero.
+    (
+        0..1000u32,
+        1..4usize,
+        0..3u64,
+        1..7u64,
+        0..2u32,
+        any::<u64>(),
+    )
+        .prop_map(|(pfn, mapping, index, layer, domain, hash)| Page {
+            pfn,
+            mapping: mapping << 12,
+            index,
+            layer,
+            domain,
+            hash,
+        })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let range = || (0..PAGES, 0..40u64);
+    prop_oneof![
+        12 => (0..PAGES, 1..17u64, any_page())
+            .prop_map(|(first, len, page)| Op::Publish { first, len, page }),
+        3 => (0..PAGES, 1..17u64, any_page(), range())
+            .prop_map(|(first, len, page, write)| Op::Overtaken { first, len, page, write }),
+        2 => (0..PAGES, 0..4usize).prop_map(|(ppn, nth)| Op::Forget { ppn, nth }),
+        3 => range().prop_map(|(a, n)| Op::DropRange(a, n)),
+        3 => (1..7u64, range()).prop_map(|(l, (a, n))| Op::DropLayerRange(l, a, n)),
+        1 => (1..7u64).prop_map(Op::DropLayer),
+        1 => Just(Op::DropAll),
+    ]
+}
+
+fn in_range(ppn: u64, first: u64, len: u64) -> bool {
+    ppn >= first && ppn - first < len
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_model(
+        seed: u64,
+        ops in proptest::collection::vec(op(), 1..80),
+    ) {
+        let table = Table::new(ROOMY, seed).unwrap();
+        let mut model = Model::default();
+        for op in ops {
+            match op {
+                Op::Publish { first, len, page } => {
+                    let ppns = run(first, len);
+                    prop_assert_eq!(
+                        publish(&table, &ppns, page),
+                        Published::Recorded(ppns.len() as u32)
+                    );
+                    model.publish(&ppns, page);
+                }
+                Op::Overtaken { first, len, page, write } => {
+                    let ppns = run(first, len);
+                    let ticket = table.ticket(first, ppns.len() as u64);
+                    table.drop_range(write.0, write.1);
+                    model.drop_where(|_, p| in_range(p, write.0, write.1));
+                    let done = table.publish(&batch(&ppns, page), &ticket, &ALIVE);
+                    if ppns.iter().any(|p| in_range(*p, write.0, write.1)) {
+                        prop_assert_eq!(done, Published::Cancelled);
+                    } else if done != Published::Cancelled {
+                        // A neighbour's write may cancel needlessly, never the other way round.
+                        model.publish(&ppns, page);
+                    }
+                }
+                Op::Forget { ppn, nth } => {
+                    if let Some(s) = sources(&table, ppn).get(nth).copied() {
+                        table.forget(ppn, &s);
+                        model.drop_where(|g, p| {
+                            p == ppn && g.domain == 0 && g.layer == s.layer
+                                && g.mapping == s.mapping
+                                && g.base.wrapping_add(ppn % 16) == s.index
+                        });
+                        // The other domain may hold the same record: it names the same memory.
+                        model.drop_where(|g, p| {
+                            p == ppn && g.layer == s.layer && g.mapping == s.mapping
+                                && g.base.wrapping_add(ppn % 16) == s.index
+                                && g.pages[&p] == (s.pfn, s.hash)
+                        });
+                    }
+                }
+                Op::DropRange(first, len) => {
+                    table.drop_range(first, len);
+                    model.drop_where(|_, p| in_range(p, first, len));
+                }
+                Op::DropLayerRange(layer, first, len) => {
+                    table.drop_layer_range(layer, first, len);
+                    model.drop_where(|g, p| g.layer == layer && in_range(p, first, len));
+                }
+                Op::DropLayer(layer) => {
+                    table.drop_layer(layer);
+                    model.drop_where(|g, _| g.layer == layer);
+                }
+                Op::DropAll => {
+                    table.drop_all();
+                    model.drop_where(|_, _| true);
+                }
+            }
+            prop_assert_eq!(table.groups(), model.groups());
+            for domain in 0..2 {
+                for ppn in 0..PAGES + 16 {
+                    let got: Vec<_> = table.sources(ppn, domain).iter().copied().collect();
+                    prop_assert_eq!(&got, &model.sources(ppn, domain), "page {}", ppn);
+                    let present = table.present(ppn, domain) & (1 << (ppn % 16)) != 0;
+                    prop_assert_eq!(present, !got.is_empty());
+                }
+            }
+            for layer in 1..7 {
+                let n: usize = model.keys.values().flatten()
+                    .filter(|g| g.layer == layer).map(|g| g.pages.len()).sum();
+                prop_assert_eq!(table.records_of(layer), n as u64);
+            }
+        }
+    }
+
+    /// In a table that is too small, everything offered is still the latest that was recorded.
+    #[test]
+    fn a_full_table_forgets_but_never_lies(
+        seed: u64,
+        room in 1..12usize,
+        ops in proptest::collection::vec((0..4000u64, 1..17u64, 1..7u64, any::<u64>()), 1..200),
+    ) {
+        let empty = Table::new(0, seed).unwrap().bytes();
+        let max = empty + room * GROUP_BYTES;
+        let table = Table::new(max, seed).unwrap();
+        let mut latest = BTreeMap::new();
+        for (first, len, layer, hash) in ops {
+            let ppns = run(first, len);
+            let page = Page { hash, ..page(layer) };
+            publish(&table, &ppns, page);
+            prop_assert!(table.bytes() <= max);
+            for ppn in ppns {
+                let index = page.index + (ppn - first);
+                latest.insert((ppn, layer, index), hash ^ ppn);
+            }
+        }
+        for ppn in 0..4016 {
+            for s in sources(&table, ppn) {
+                prop_assert_eq!(latest.get(&(ppn, s.layer, s.index)), Some(&s.hash));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_newest_source_comes_first() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    for layer in 1..=3 {
+        publish(&table, &[5], page(layer));
+    }
+    publish(&table, &[5], page(2));
+    let layers: Vec<_> = sources(&table, 5).iter().map(|s| s.layer).collect();
+    assert_eq!(layers, [2, 3, 1]);
+}
+
+#[test]
+fn sources_of_one_page_are_bounded_and_the_oldest_goes() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    for layer in 1..=MAX_SOURCES as u64 + 2 {
+        publish(&table, &[5], page(layer));
+    }
+    let layers: Vec<_> = sources(&table, 5).iter().map(|s| s.layer).collect();
+    assert_eq!(layers, [6, 5, 4, 3]);
+    assert_eq!(table.groups(), MAX_SOURCES);
+    assert_eq!(table.evicted(), 2);
+}
+
+#[test]
+fn every_page_of_many_small_files_keeps_its_record() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    for ppn in 0..16 {
+        let page = Page {
+            mapping: 0x1000 * (ppn as usize + 1),
+            index: 0,
+            ..page(1)
+        };
+        publish(&table, &[ppn], page);
+    }
+    assert_eq!(table.present(0, 0), 0xffff);
+}
+
+#[test]
+fn a_write_cancels_a_record_in_the_making() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let ticket = table.ticket(0, 16);
+    table.drop_range(3, 1);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
+    assert_eq!(done, Published::Cancelled);
+    assert!(sources(&table, 3).is_empty());
+}
+
+#[test]
+fn a_long_write_cancels_too() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let ticket = table.ticket(3, 1);
+    table.drop_range(0, u64::MAX);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
+    assert_eq!(done, Published::Cancelled);
+}
+
+#[test]
+fn dropping_everything_cancels_too() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let ticket = table.ticket(3, 1);
+    table.drop_all();
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
+    assert_eq!(done, Published::Cancelled);
+}
+
+#[test]
+fn a_removed_layer_records_nothing() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let ticket = table.ticket(3, 1);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &DEAD);
+    assert_eq!(done, Published::Cancelled);
+    assert_eq!(table.groups(), 0);
+}
+
+#[test]
+fn a_write_far_away_cancels_nothing() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let ticket = table.ticket(3, 1);
+    // Not the same bucket: one of several keys must miss it.
+    let far = (1..100u64).filter(|k| {
+        table.drop_range(k * 16, 16);
+        table.publish(&batch(&[3], page(1)), &ticket, &ALIVE) != Published::Cancelled
+    });
+    assert!(far.count() > 0);
+}
+
+#[test]
+fn without_memory_nothing_is_recorded_and_nothing_breaks() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    set_out_of_memory(true);
+    assert_eq!(publish(&table, &[1], page(1)), Published::NoMemory);
+    set_out_of_memory(false);
+    assert_eq!(table.groups(), 0);
+    assert_eq!(publish(&table, &[1], page(1)), Published::Recorded(1));
+    set_out_of_memory(true);
+    assert!(Table::new(ROOMY, 1).is_none());
+    // What is there already is renewed without memory.
+    assert_eq!(publish(&table, &[1], page(1)), Published::Recorded(1));
+    set_out_of_memory(false);
+}
+
+#[test]
+fn a_batch_refuses_what_is_not_its_own() {
+    let mut batch = Batch::new(17, page(1));
+    let next = Page {
+        index: 78,
+        ..page(1)
+    };
+    assert!(batch.add(18, next));
+    assert!(!batch.add(15, page(1)), "another group");
+    assert!(!batch.add(19, next), "not in line");
+    assert!(!batch.add(18, Page { layer: 2, ..next }), "another layer");
+    assert!(
+        !batch.add(18, Page { mapping: 1, ..next }),
+        "another mapping"
+    );
+}
+
+#[test]
+fn a_sequential_file_takes_at_most_24_bytes_a_page() {
+    let pages = 64 * 1024u64;
+    let table = Table::new(ROOMY, 0x1234_5678_9abc_def1).unwrap();
+    for first in (0..pages).step_by(GROUP_PAGES) {
+        let page = Page {
+            index: first,
+            ..page(1)
+        };
+        publish(&table, &run(first, 16), page);
+    }
+    assert_eq!(table.evicted(), 0);
+    let grown = table.bytes() - Table::new(ROOMY, 1).unwrap().bytes();
+    assert!(
+        grown as u64 <= 24 * pages,
+        "{grown} bytes for {pages} pages"
+    );
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's pure parts, compiled for the host from the files that the kernel builds.
+//!
+//! What they need from the kernel (memory that can fail, locks) stands in files of the same name
+//! and interface here, over std. The tests sit beside: one file per part.
+
+#![forbid(unsafe_code)]
+#![allow(dead_code)]
+
+#[path = "../../../src/units.rs"]
+pub mod units;
+
+pub mod drr {
+    //! The pure files of src/drr.
+    pub mod platform;
+
+    #[path = "../../../../src/drr/hash.rs"]
+    pub mod hash;
+    #[path = "../../../../src/drr/layers.rs"]
+    pub mod layers;
+    #[path = "../../../../src/drr/stats.rs"]
+    pub mod stats;
+    #[path = "../../../../src/drr/table.rs"]
+    pub mod table;
+
+    #[cfg(test)]
+    mod hash_tests;
+    #[cfg(test)]
+    mod layers_tests;
+    #[cfg(test)]
+    mod stats_tests;
+    #[cfg(test)]
+    mod table_tests;
+}
+
+pub mod meta {
+    //! The pure files of src/meta.
+    #[path = "../../../../src/meta/format.rs"]
+    pub mod format;
+    #[path = "../../../../src/meta/freed.rs"]
+    pub mod freed;
+
+    #[cfg(test)]
+    mod format_tests;
+    #[cfg(test)]
+    mod freed_tests;
+}
+
+pub mod pool {
+    //! The pure files of src/pool.
+    #[path = "../../../../src/pool/args.rs"]
+    pub mod args;
+    #[path = "../../../../src/pool/mode.rs"]
+    pub mod mode;
+
+    #[cfg(test)]
+    mod args_tests;
+    #[cfg(test)]
+    mod mode_tests;
+}
+
+#[cfg(test)]
+mod units_tests;

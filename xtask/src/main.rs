@@ -1,0 +1,74 @@
+//! `cargo xtask`: everything about dm-drr that takes more than one command.
+//!
+//! One file per subcommand (`build`, `demo`, `doctor`, `lint`, `test`, `vm`); what they share is in `cache` (downloads and
+//! images, keyed by content), `kernel` (pin and prepared tree), `machine` (QEMU), `klog` (kernel log filter), `proc`
+//! (child processes that never outlive us) and `ui` (progress).
+#![forbid(unsafe_code)]
+
+mod apt;
+mod build;
+mod cache;
+mod demo;
+mod doctor;
+mod guest_test;
+mod host;
+mod kernel;
+mod klog;
+mod lint;
+mod machine;
+mod paths;
+mod proc;
+mod roots;
+mod test;
+mod ui;
+mod vm;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, boots, tests and demonstrates dm-drr.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows on a real image what a container reads on dm-thin and on dm-drr
+    Demo(demo::Args),
+    /// Runs the host tests and the guest tests
+    Test(test::Args),
+    /// Boots the guest, runs a script or command in it as root, and exits with its status
+    Vm(vm::Args),
+    /// Builds the module against the prepared stock kernel tree
+    Build(build::Args),
+    /// Checks formatting, lints, and that `unsafe` stays in src/dm
+    Lint(lint::Args),
+    /// Says what is missing on this machine, and how to install it
+    Doctor(doctor::Args),
+}
+
+fn main() {
+    let cli = Cli::parse();
+    if let Err(e) = proc::install_signal_handler() {
+        eprintln!("error: {e:#}");
+        std::process::exit(1);
+    }
+    let result = match cli.command {
+        Command::Demo(a) => demo::run(a),
+        Command::Test(a) => test::run(a),
+        Command::Vm(a) => vm::run(a),
+        Command::Build(a) => build::run(a),
+        Command::Lint(a) => lint::run(a),
+        Command::Doctor(a) => doctor::run(a),
+    };
+    let code = match result {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            1
+        }
+    };
+    proc::exit(code);
+}
