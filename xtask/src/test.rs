@@ -39,6 +39,9 @@ pub struct Args {
     ko: Option<PathBuf>,
 }
 
+/// What of a failed test's output the summary repeats.
+const SUMMARY_LINES: usize = 8;
+
 #[derive(Default)]
 struct Totals {
     passed: usize,
@@ -240,7 +243,19 @@ fn report(args: &Args, done: &Done, n: usize, total: usize, totals: &mut Totals)
     }
     println!("    console: {}", done.console.display());
     println!("    rerun:   {rerun}");
-    totals.bad.push(format!("{word} {name}: {why}  ({rerun})"));
+    // Again with the summary: of a long run often only the end is kept.
+    let mut summary = format!("{word} {name}: {why}  ({rerun})");
+    // What the test itself said ends where the teardown's report begins.
+    let own = format!("--- {name}:");
+    let end = lines.iter().position(|l| l.starts_with(&own));
+    let said = &lines[..end.unwrap_or(lines.len())];
+    let last = said.iter().skip(said.len().saturating_sub(SUMMARY_LINES));
+    let kernel = done.reports.iter().take(2);
+    for line in last.map(|l| l.to_string()).chain(kernel.cloned()) {
+        summary.push_str("\n    | ");
+        summary.push_str(&line);
+    }
+    totals.bad.push(summary);
 }
 
 #[cfg(test)]
