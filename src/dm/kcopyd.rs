@@ -5,6 +5,7 @@
 use super::{bdev::BlockDev, bindings, pooled::Pooled};
 use core::{ffi::c_void, ptr::NonNull};
 use kernel::{
+    cpu::nr_cpu_ids,
     error::from_err_ptr,
     ffi::{c_int, c_ulong},
     prelude::*,
@@ -34,23 +35,26 @@ pub(crate) trait CopyDone: Sized + Send {
     fn copy_done(this: Pooled<Self>, ok: bool);
 }
 
-/// A kcopyd client.
+/// Clients of one [`Kcopyd`], at most: each keeps half a MiB of pages back.
+const CLIENTS_MAX: u32 = 4;
+
+/// A kcopyd client: one thread at a time.
 ///
 /// # Invariants
 ///
 /// `raw` is a client that this value owns.
-pub(crate) struct Kcopyd {
+struct Client {
     raw: NonNull<bindings::dm_kcopyd_client>,
 }
 
 // SAFETY: clients are synchronised inside.
-unsafe impl Send for Kcopyd {}
+unsafe impl Send for Client {}
 // SAFETY: as above.
-unsafe impl Sync for Kcopyd {}
+unsafe impl Sync for Client {}
 
-impl Kcopyd {
+impl Client {
     /// Makes a client without throttling (`GFP_KERNEL`).
-    pub(crate) fn new() -> Result<Self> {
+    fn new() -> Result<Self> {
         // SAFETY: NULL means no throttle; an error pointer on failure.
         let raw = unsafe { bindings::dm_kcopyd_client_create(core::ptr::null_mut()) };
         let raw = from_err_ptr(raw)?;
@@ -58,16 +62,45 @@ impl Kcopyd {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
         })
     }
+}
 
-    /// Copies `from` to `to` (as many sectors), then tells `job`. Process context.
-    pub(crate) fn copy<T: CopyDone>(&self, from: Region, to: Region, job: Pooled<T>) {
+/// Several clients, so that copies run beside each other.
+pub(crate) struct Kcopyd {
+    first: Client,
+    rest: KVec<Client>,
+}
+
+impl Kcopyd {
+    /// Makes a client for each CPU, up to a bound (`GFP_KERNEL`).
+    pub(crate) fn new() -> Result<Self> {
+        let first = Client::new()?;
+        let mut rest = KVec::new();
+        for _ in 1..nr_cpu_ids().min(CLIENTS_MAX) {
+            rest.push(Client::new()?, GFP_KERNEL)?;
+        }
+        Ok(Self { first, rest })
+    }
+
+    /// The client for jobs that share `stream`.
+    fn client(&self, stream: u64) -> &Client {
+        let clients = u64::try_from(self.rest.len())
+            .unwrap_or(0)
+            .saturating_add(1);
+        let i = stream.checked_rem(clients).unwrap_or(0);
+        let rest = usize::try_from(i).ok().and_then(|i| i.checked_sub(1));
+        rest.and_then(|i| self.rest.get(i)).unwrap_or(&self.first)
+    }
+
+    /// Copies `from` to `to` (as many sectors), then tells `job`. Jobs of one `stream` run one
+    /// after the other. Process context.
+    pub(crate) fn copy<T: CopyDone>(&self, stream: u64, from: Region, to: Region, job: Pooled<T>) {
         let mut from = from.to_raw();
         let mut to = to.to_raw();
         // SAFETY: kcopyd copies the regions before it returns; the context is the job, which the
         // callback takes back exactly once.
         unsafe {
             bindings::dm_kcopyd_copy(
-                self.raw.as_ptr(),
+                self.client(stream).raw.as_ptr(),
                 &mut from,
                 1,
                 &mut to,
@@ -78,13 +111,13 @@ impl Kcopyd {
         };
     }
 
-    /// Writes zeroes to `to`, then tells `job`. Process context.
-    pub(crate) fn zero<T: CopyDone>(&self, to: Region, job: Pooled<T>) {
+    /// Writes zeroes to `to`, then tells `job`; `stream` as for [`Self::copy`]. Process context.
+    pub(crate) fn zero<T: CopyDone>(&self, stream: u64, to: Region, job: Pooled<T>) {
         let mut to = to.to_raw();
         // SAFETY: as in `copy`.
         unsafe {
             bindings::dm_kcopyd_zero(
-                self.raw.as_ptr(),
+                self.client(stream).raw.as_ptr(),
                 1,
                 &mut to,
                 0,
@@ -101,7 +134,7 @@ extern "C" fn notify<T: CopyDone>(read_err: c_int, write_err: c_ulong, ctx: *mut
     T::copy_done(job, read_err == 0 && write_err == 0);
 }
 
-impl Drop for Kcopyd {
+impl Drop for Client {
     fn drop(&mut self) {
         // SAFETY: owned by the type invariant; destroying waits for jobs under way.
         unsafe { bindings::dm_kcopyd_client_destroy(self.raw.as_ptr()) };

@@ -22,9 +22,19 @@ unsafe impl Sync for WorkQueue {}
 
 impl WorkQueue {
     /// Allocates a queue that runs one work at a time, in order (`GFP_KERNEL`).
-    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+    pub(crate) fn ordered(name: &'static CStr) -> Result<Self> {
         // SAFETY: `name` is a string that lives for ever; NULL on failure.
-        let raw = unsafe { bindings::drr_workqueue_new(name.as_char_ptr()) };
+        let raw = unsafe { bindings::drr_workqueue_new_ordered(name.as_char_ptr()) };
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+        })
+    }
+
+    /// Allocates a queue whose works run beside each other, on any CPU (`GFP_KERNEL`). Under
+    /// memory pressure they may run one after the other: none may wait for another.
+    pub(crate) fn parallel(name: &'static CStr) -> Result<Self> {
+        // SAFETY: `name` is a string that lives for ever; NULL on failure.
+        let raw = unsafe { bindings::drr_workqueue_new_parallel(name.as_char_ptr()) };
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
         })
@@ -55,7 +65,7 @@ impl Drop for WorkQueue {
 /// `raw` is owned; its context is null, or an `Arc<T>` given up by `arm`.
 pub(crate) struct Work<T: Send + Sync + 'static> {
     raw: NonNull<bindings::drr_work>,
-    func: fn(&T),
+    func: fn(&Arc<T>),
     _type: PhantomData<fn(&T)>,
 }
 
@@ -67,12 +77,12 @@ unsafe impl<T: Send + Sync> Sync for Work<T> {}
 /// What the C side hands back to the trampoline.
 struct Armed<T> {
     target: Arc<T>,
-    func: fn(&T),
+    func: fn(&Arc<T>),
 }
 
 impl<T: Send + Sync + 'static> Work<T> {
     /// Allocates a work that will call `func` in process context.
-    pub(crate) fn new(func: fn(&T)) -> Result<Self> {
+    pub(crate) fn new(func: fn(&Arc<T>)) -> Result<Self> {
         // SAFETY: an allocation without requirements; the trampoline takes contexts of this `T`.
         let raw = unsafe { bindings::drr_work_new(Some(Self::trampoline)) };
         Ok(Self {
@@ -117,7 +127,7 @@ impl<T: Send + Sync + 'static> Work<T> {
         }
     }
 
-    /// Queues the work to run at once. Any context.
+    /// Queues the work to run at once, unless it is queued already. Any context.
     pub(crate) fn queue(&self, wq: &WorkQueue) {
         // SAFETY: both are live by their invariants.
         unsafe { bindings::drr_work_queue(wq.raw.as_ptr(), self.raw.as_ptr(), 0) };

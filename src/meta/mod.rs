@@ -85,6 +85,22 @@ pub(crate) struct Allocated {
     /// I/O that began before the chunk was last freed may still touch it: wait for the epochs
     /// (`Epochs::wait`, outside all locks) before using it.
     pub(crate) recently_freed: bool,
+    /// Chunks that are free now.
+    pub(crate) free_chunks: u64,
+    /// Metadata blocks that are free now, beyond what commits may need.
+    pub(crate) free_blocks: u64,
+}
+
+/// Inserts mappings, many in one hold of the lock.
+pub(crate) struct Batch<'a>(&'a mut State);
+
+impl Batch<'_> {
+    /// Maps `v` to `c`, whose count was raised when it was allocated. The chunk that `v` mapped
+    /// to before loses a count. EPERM: read-only; EIO: spoiled; ENOSPC: too few metadata blocks,
+    /// nothing was changed.
+    pub(crate) fn insert(&mut self, t: &OpenThin, v: VChunk, c: Chunk) -> Result {
+        self.0.change(|s| s.insert(&t.device, v.0, c.0))
+    }
 }
 
 /// Virtual chunks `[begin, end)` that map to as many chunks in a row, from `chunk` on.
@@ -292,6 +308,19 @@ impl State {
             return Err(EIO);
         }
         Ok(())
+    }
+
+    /// Makes a change of the transaction.
+    fn change<R>(&mut self, f: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        self.changeable()?;
+        self.roomy()?;
+        self.dirty = true;
+        f(self)
+    }
+
+    /// Metadata blocks that can be allocated, beyond what commits may need.
+    fn free_metadata(&mut self) -> Result<u64> {
+        Ok(self.store.free_blocks()?.saturating_sub(self.reserve))
     }
 
     /// Refuses changes (ENOSPC) that could use up what the commit needs. This also keeps them
@@ -920,12 +949,7 @@ impl Metadata {
     /// Runs a change of the transaction. EINVAL: invariant 2; EPERM: read-only; EIO: spoiled;
     /// ENOSPC: too few metadata blocks, nothing was changed.
     fn change<R>(&self, f: impl FnOnce(&mut State) -> Result<R>) -> Result<R> {
-        self.exclusive(|s| {
-            s.changeable()?;
-            s.roomy()?;
-            s.dirty = true;
-            f(s)
-        })
+        self.exclusive(|s| s.change(f))
     }
 
     /// Runs what needs the lock exclusively but by itself changes nothing on the disk.
@@ -1079,10 +1103,13 @@ impl Metadata {
         }))
     }
 
-    /// Maps `v` to `c`, whose count was raised when it was allocated. The chunk that `v` mapped
-    /// to before loses a count.
-    pub(crate) fn insert(&self, t: &OpenThin, v: VChunk, c: Chunk) -> Result {
-        self.change(|s| s.insert(&t.device, v.0, c.0))
+    /// Inserts many mappings in one hold of the lock; `f` must not sleep for I/O. EINVAL:
+    /// invariant 2, and `f` was not called.
+    pub(crate) fn insert_batch(&self, f: impl FnOnce(&mut Batch<'_>)) -> Result {
+        self.exclusive(|s| {
+            f(&mut Batch(s));
+            Ok(())
+        })
     }
 
     /// Unmaps `[begin, end)`; the chunks lose a count each.
@@ -1115,9 +1142,13 @@ impl Metadata {
                 r => s.sound(r)?,
             };
             s.hold(chunk, chunk.saturating_add(1), &mut |_, _| ())?;
+            let free_blocks = s.free_metadata();
+            let free_chunks = s.store.free_chunks();
             Ok(Allocated {
                 chunk: Chunk(chunk),
                 recently_freed: s.is_recent(chunk, &self.epochs),
+                free_chunks: s.sound(free_chunks)?,
+                free_blocks: s.sound(free_blocks)?,
             })
         })
     }
@@ -1228,7 +1259,7 @@ impl Metadata {
 
     /// Metadata blocks that can be allocated, beyond what commits may need.
     pub(crate) fn free_metadata(&self) -> Result<u64> {
-        self.exclusive(|s| Ok(s.store.free_blocks()?.saturating_sub(s.reserve)))
+        self.exclusive(|s| s.free_metadata())
     }
 
     /// Metadata blocks in all.

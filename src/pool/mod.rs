@@ -5,7 +5,7 @@
 //! A [`Pool`] outlives single tables: a reload of the pool, and every active thin device, uses
 //! the one object, which the [`Table`] of all pools finds by mapped device or metadata device
 //! and takes down with its last user. `target` is the pool as device-mapper sees it, `worker`
-//! the thread that changes mappings, `space` allocation, commit and modes, `messages` what they
+//! the thread that inserts mappings, `space` allocation, commit and modes, `messages` what they
 //! say.
 //!
 //! # Lock order
@@ -101,14 +101,21 @@ pub(crate) struct Pool {
     pub(crate) suspended: Atomic<bool>,
     /// Set every second: the next run of the worker commits.
     pub(crate) commit_due: Atomic<bool>,
+    /// Bios of some thin device wait for a commit.
+    pub(crate) flush_wanted: Atomic<bool>,
+    /// Bios of some thin device wait for the next run of the worker.
+    pub(crate) stalled: Atomic<bool>,
 
     /// Jobs whose data is in place: their mappings are to be inserted.
     pub(crate) prepared: IrqLock<Queue<Job>>,
     /// Writes that ended but must be durable before their submitters hear of it.
     pub(crate) finished: IrqLock<BioList>,
 
+    /// For `work` and the timers.
     pub(crate) wq: WorkQueue,
     pub(crate) discard_wq: WorkQueue,
+    /// For the works of the thin devices, which run beside each other.
+    pub(crate) thin_wq: WorkQueue,
     pub(crate) work: Work<Pool>,
     pub(crate) discard_work: Work<Pool>,
     pub(crate) waker: Work<Pool>,
@@ -184,10 +191,13 @@ impl Pool {
                 flags: Atomic::new(0),
                 suspended: Atomic::new(true),
                 commit_due: Atomic::new(false),
+                flush_wanted: Atomic::new(false),
+                stalled: Atomic::new(false),
                 prepared: IrqLock::new(Queue::new())?,
                 finished: IrqLock::new(BioList::new())?,
-                wq: WorkQueue::new(c"dm-drr")?,
-                discard_wq: WorkQueue::new(c"dm-drr-discard")?,
+                wq: WorkQueue::ordered(c"dm-drr")?,
+                discard_wq: WorkQueue::ordered(c"dm-drr-discard")?,
+                thin_wq: WorkQueue::parallel(c"dm-drr-thin")?,
                 work: Work::new(worker::run)?,
                 discard_work: Work::new(worker::run_discards)?,
                 waker: Work::new(worker::tick)?,
@@ -295,7 +305,8 @@ impl Pool {
             // The list is in the order of the serials.
             let next = {
                 let thins = self.thins.read();
-                thins.iter().find(|t| t.serial > after).cloned()
+                let at = thins.partition_point(|t| t.serial <= after);
+                thins.get(at).cloned()
             };
             let Some(t) = next else { return };
             after = t.serial;
@@ -314,9 +325,13 @@ impl Pool {
             if self.suspended.load(Relaxed) {
                 return Err(EAGAIN);
             }
+            // Room first: a thin device that is made must be taken down by its destructor.
+            thins.reserve(1, GFP_KERNEL)?;
             let serial = self.thin_serials.fetch_add(1, Relaxed);
             let thin = make(serial)?;
-            thins.push(thin.clone(), GFP_KERNEL)?;
+            thins
+                .push(thin.clone(), GFP_KERNEL)
+                .inspect_err(|_| thin.disarm())?;
             Ok(thin)
         })
     }

@@ -4,7 +4,7 @@
 //!
 //! Process context throughout, outside of any epoch: aborting a transaction waits for one.
 
-use super::{flag, mode::Mode, Pool};
+use super::{flag, mode::Mode, Control, Pool};
 use crate::{dm::bio::Status, units::Chunk};
 use kernel::{prelude::*, sync::atomic::Relaxed};
 
@@ -24,20 +24,16 @@ impl Pool {
     /// Rule 1 of the write side (docs/architecture.md): records of the chunk are dropped here,
     /// before anything is written to it.
     pub(crate) fn alloc_chunk(&self) -> Result<Chunk, AllocError> {
-        let mut free = self.data_free()?;
-        self.check_low_water(free);
-        if free == 0 {
+        let mut got = self.meta.alloc_chunk();
+        if got.as_ref().is_err_and(|e| *e == ENOSPC) {
             // A commit makes chunks available that this transaction has freed.
             self.commit().map_err(|_| AllocError::Failed)?;
-            free = self.data_free()?;
-            if free == 0 {
-                self.set_mode(Mode::OutOfDataSpace);
-                return Err(AllocError::NoSpace);
-            }
+            got = self.meta.alloc_chunk();
         }
-        let got = match self.meta.alloc_chunk() {
+        let got = match got {
             Ok(got) => got,
             Err(e) if e == ENOSPC => {
+                self.check_low_water(0);
                 self.set_mode(Mode::OutOfDataSpace);
                 return Err(AllocError::NoSpace);
             }
@@ -47,7 +43,9 @@ impl Pool {
                 return Err(AllocError::Failed);
             }
         };
-        if self.meta.free_metadata().is_ok_and(|n| n == 0) {
+        // As it was before this one was taken.
+        self.check_low_water(got.free_chunks.saturating_add(1));
+        if got.free_blocks == 0 {
             // Commit before the metadata reserve is used up.
             let _ = self.commit();
         }
@@ -87,23 +85,18 @@ impl Pool {
         r.inspect_err(|e| self.change_failed(what, *e))
     }
 
-    fn data_free(&self) -> Result<u64, AllocError> {
-        self.meta.free_data().map_err(|e| {
-            self.metadata_failed("counting free chunks", e);
-            AllocError::Failed
-        })
-    }
-
     fn check_low_water(&self, free: u64) {
-        let reached = {
+        let reached = |c: &Control| free <= c.low_water_chunks && !c.low_water_triggered;
+        if !reached(&self.control.read()) {
+            return;
+        }
+        let first = {
             let mut c = self.control.write();
-            let reached = free <= c.low_water_chunks && !c.low_water_triggered;
-            if reached {
-                c.low_water_triggered = true;
-            }
-            reached
+            let first = reached(&c);
+            c.low_water_triggered = true;
+            first
         };
-        if reached {
+        if first {
             pr_warn!(
                 "{}: reached low water mark for data device: sending event\n",
                 self.name()

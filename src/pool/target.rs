@@ -367,6 +367,7 @@ impl Target for PoolTarget {
     fn postsuspend(&self, _ti: &Ti<'_>) {
         self.pool.waker.cancel();
         self.pool.no_space_timeout.cancel();
+        self.pool.thin_wq.flush();
         self.pool.discard_wq.flush();
         self.pool.wq.flush();
         let _ = self.pool.commit();

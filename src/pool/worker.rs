@@ -1,34 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool's works: one that changes mappings and commits, one for discards, two timers.
+//! The pool's works: one that inserts mappings and commits, one for discards, two timers.
 //!
-//! Data moves outside of them: copies and zeroings run in kcopyd, mapped I/O and served reads
-//! in map. The ordered worker is what batches all changes of metadata.
+//! Bios that need a new chunk are prepared by a work of their thin device (`thin::change`); data
+//! moves in kcopyd, mapped I/O and served reads in map. This ordered worker is what batches the
+//! insertions, under one hold of the metadata's lock, and the commits.
 
 use super::{flag, mode::Mode, Pool};
-use crate::dm::bio::Status;
-use kernel::{prelude::*, sync::atomic::Relaxed};
+use crate::{dm::bio::Status, thin::change};
+use kernel::{
+    prelude::*,
+    sync::{atomic::Relaxed, Arc},
+};
 
 /// Between two periodic commits, in milliseconds.
 const COMMIT_PERIOD_MS: u32 = 1000;
 
-/// The main work: inserts prepared mappings, serves deferred bios, commits where it is due.
-pub(crate) fn run(pool: &Pool) {
+/// The main work: inserts prepared mappings, commits where it is due.
+pub(crate) fn run(pool: &Arc<Pool>) {
     // What lookups in map found missing is read while other work is done.
     pool.meta.prefetch();
-    let mut prepared = pool.prepared.with(|q| q.take());
-    while let Some(job) = prepared.pop() {
-        job.complete();
+    let prepared = pool.prepared.with(|q| q.take());
+    change::complete(pool, prepared);
+    if pool.stalled.xchg(false, Relaxed) {
+        pool.each_thin(|t| t.wake());
     }
-    pool.each_thin(|t| t.process_deferred());
     flush(pool);
 }
 
 /// Bios that wait for a commit, and the periodic commit.
 fn flush(pool: &Pool) {
     let finished = pool.finished.with(|l| l.take());
-    let mut waiting = false;
-    pool.each_thin(|t| waiting |= t.has_flushes());
+    let waiting = pool.flush_wanted.xchg(false, Relaxed);
     let due = pool.commit_due.xchg(false, Relaxed);
     if finished.is_empty() && !waiting && !due {
         return;
@@ -45,19 +48,21 @@ fn flush(pool: &Pool) {
 }
 
 /// The discard work.
-pub(crate) fn run_discards(pool: &Pool) {
+pub(crate) fn run_discards(pool: &Arc<Pool>) {
     pool.each_thin(|t| t.process_discards());
 }
 
 /// The one-second timer.
-pub(crate) fn tick(pool: &Pool) {
+pub(crate) fn tick(pool: &Arc<Pool>) {
     pool.commit_due.store(true, Relaxed);
+    // Whatever a bio waits for, it is looked at again now and then.
+    pool.stalled.store(true, Relaxed);
     pool.wake();
     pool.waker.queue_after(&pool.wq, COMMIT_PERIOD_MS);
 }
 
 /// The timer that ends queueing in a full pool.
-pub(crate) fn no_space_timed_out(pool: &Pool) {
+pub(crate) fn no_space_timed_out(pool: &Arc<Pool>) {
     if pool.mode() == Mode::OutOfDataSpace && !pool.has(flag::ERROR_IF_NO_SPACE) {
         pr_warn!(
             "{}: no space appeared in time: queued writes fail from now on\n",

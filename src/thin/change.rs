@@ -2,8 +2,10 @@
 
 //! Bios that need a new mapping: provisioning and the breaking of sharing.
 //!
-//! Runs in the pool's worker (process context, may sleep, in no epoch when it begins). One bio
-//! at a time changes a chunk: it holds the chunk's cell, in which others wait.
+//! Bios are prepared by the work of their thin device, beside those of other devices; mappings
+//! are inserted by the pool's worker. Both are process context, may sleep, and are in no epoch
+//! when they begin. One bio at a time changes a chunk: it holds the chunk's cell, in which
+//! others wait.
 
 use super::{Thin, WaitFor};
 use crate::{
@@ -11,14 +13,14 @@ use crate::{
         bio::{Bio, Op, Status},
         epoch::Token,
         kcopyd::CopyDone,
-        pooled::Pooled,
+        pooled::{Pooled, Queue},
         prison::{Cell, Detained, Prison},
     },
-    meta::{Lookup, Mapping},
+    meta::{Batch, Lookup, Mapping},
     pool::{flag, mode::Mode, space::AllocError, Pool},
     units::{Chunk, Sectors, VChunk},
 };
-use kernel::sync::Arc;
+use kernel::{prelude::*, sync::Arc};
 
 /// A chunk that is being filled, to be mapped when its data is in place.
 pub(crate) struct Job {
@@ -31,7 +33,7 @@ pub(crate) struct Job {
     /// The bio's own data fills the chunk.
     overwrite: bool,
     status: Status,
-    /// The epoch of a copy that reads the old chunk.
+    /// The epoch of a copy that reads the old chunk; later that of the write to the new one.
     token: Option<Token>,
 }
 
@@ -157,7 +159,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
         token: None,
     });
     if let Some(mut job) = fill(pool, job) {
-        // Not seen to happen: only this worker inserts mappings. The bio looks again.
+        // A discard came between: who holds the cell inserts, but anybody unmaps. The bio looks again.
         let (cell, bio) = (job.cell.take(), job.bio.take());
         pool.put_back(chunk);
         if let Some(bio) = bio {
@@ -202,12 +204,12 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
     match old {
         Some(old) => {
             job.token = Some(token);
-            pool.copier.copy(pool.region(old), to, job);
+            pool.copier.copy(job.thin.serial, pool.region(old), to, job);
         }
         None => {
             pool.epochs.leave(token);
             if pool.has(flag::ZERO) {
-                pool.copier.zero(to, job);
+                pool.copier.zero(job.thin.serial, to, job);
             } else {
                 pool.prepared.with(|q| q.push(job));
                 pool.wake();
@@ -239,9 +241,53 @@ impl Job {
     }
 }
 
+/// Insertions in one hold of the metadata's lock.
+const BATCH: usize = 64;
+
+/// Maps filled chunks and lets everybody go on. The pool's worker only.
+pub(crate) fn complete(pool: &Pool, mut jobs: Queue<Job>) {
+    while !jobs.is_empty() {
+        let mut batch = Queue::new();
+        for _ in 0..BATCH {
+            match jobs.pop() {
+                Some(job) => batch.push(job),
+                None => break,
+            }
+        }
+        // What fails here, job by job, is tried again below.
+        let _ = pool.meta.insert_batch(|meta| {
+            batch.for_each(|job| {
+                if job.status.is_ok() {
+                    let _ = job.insert(meta);
+                }
+            });
+        });
+        while let Some(job) = batch.pop() {
+            job.finish();
+        }
+    }
+}
+
+impl Job {
+    /// Inserts the mapping of the filled chunk. The write to it is in an epoch from
+    /// before the insertion: from then on the chunk can be freed again.
+    fn insert(&mut self, meta: &mut Batch<'_>) -> Result {
+        let epochs = &self.thin.pool.epochs;
+        let token = epochs.enter();
+        match meta.insert(&self.thin.open, self.v, self.chunk) {
+            Ok(()) => self.token = Some(token),
+            Err(e) => {
+                epochs.leave(token);
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Pooled<Job> {
-    /// Maps the filled chunk and lets everybody go on. The pool's worker only.
-    pub(crate) fn complete(mut self) {
+    /// Lets everybody go on, now that the mapping has been inserted, or could not be.
+    fn finish(mut self) {
         let thin = self.thin.clone();
         let pool = &thin.pool;
         let (Some(cell), Some(bio)) = (self.cell.take(), self.bio.take()) else {
@@ -252,18 +298,14 @@ impl Pooled<Job> {
             refuse(&thin, cell, bio, self.status);
             return;
         }
-        // In an epoch from before the insertion: from then on the chunk can be freed again.
-        let inserted = pool.change("inserting a mapping", || {
-            let token = pool.epochs.enter();
-            match pool.meta.insert(&thin.open, self.v, self.chunk) {
-                Ok(()) => Ok(token),
-                Err(e) => {
-                    pool.epochs.leave(token);
-                    Err(e)
-                }
-            }
-        });
-        let Ok(token) = inserted else {
+        if self.token.is_none() {
+            let _ = pool.change("inserting a mapping", || {
+                let mut failed = Ok(());
+                pool.meta.insert_batch(|meta| failed = self.insert(meta))?;
+                failed
+            });
+        }
+        let Some(token) = self.token.take() else {
             pool.put_back(self.chunk);
             refuse(&thin, cell, bio, Status::IoError);
             return;

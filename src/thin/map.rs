@@ -4,7 +4,7 @@
 //!
 //! `map` runs in the submitter's process context. It may take the metadata lock shared, but must
 //! not wait for I/O: bios that are submitted below it are queued until it returns
-//! (block/blk-core.c, `submit_bio_noacct`). What would have to wait goes to the pool's worker.
+//! (block/blk-core.c, `submit_bio_noacct`). What would have to wait goes to the device's work.
 
 use super::{Thin, WaitFor};
 use crate::{
@@ -107,7 +107,7 @@ pub(crate) fn end_io(thin: &Thin, bio: Bio, status: Status) -> EndIo {
     if let Some(mut job) = bio.data().job.take() {
         // A whole chunk has been written: now its mapping can be inserted.
         job.written(bio, status);
-        // Woken under the lock: once the worker has the job, the device may go.
+        // Woken under the lock: once the pool's worker has the job, the device may go.
         pool.prepared.with(|q| {
             q.push(job);
             pool.wake();

@@ -2,7 +2,7 @@
 
 //! A thin device: its bios, and where they wait.
 //!
-//! `map` is the path of every bio in the submitter's context, `change` what the pool's worker
+//! `map` is the path of every bio in the submitter's context, `change` what the device's work
 //! does for those that need a new mapping, `discard` the return of space, `target` the device as
 //! device-mapper sees it.
 //!
@@ -21,6 +21,7 @@ use crate::{
         pooled::Pooled,
         sync::IrqLock,
         target::MappedDev,
+        work::Work,
     },
     drr::{Layer, ReadHook},
     meta::OpenThin,
@@ -52,7 +53,7 @@ pub(crate) struct PerBio {
 
 /// Where bios of one device wait.
 pub(crate) struct Waiting {
-    /// For the worker.
+    /// For the device's work.
     pub(crate) deferred: BioList,
     /// For the next commit: empty flushes and FUA writes.
     pub(crate) flushes: BioList,
@@ -82,6 +83,8 @@ pub(crate) struct Thin {
     pub(crate) open: Arc<OpenThin>,
     pub(crate) layer: Arc<Layer>,
     pub(crate) waiting: IrqLock<Waiting>,
+    /// Serves the deferred bios.
+    work: Work<Thin>,
     /// Last: when it is dropped, everything above has been.
     _gone: SignalOnDrop,
 }
@@ -122,7 +125,7 @@ impl Thin {
             retry: BioList::new(),
             requeue: false,
         })?;
-        Ok(Arc::new(
+        let thin = Arc::new(
             Self {
                 serial,
                 suspended_by_pool: AtomicFlag::new(false),
@@ -132,10 +135,23 @@ impl Thin {
                 open,
                 layer,
                 waiting,
+                work: Work::new(Self::process_deferred)?,
                 _gone: SignalOnDrop(gone),
             },
             GFP_KERNEL,
-        )?)
+        )?;
+        thin.work.arm(thin.clone())?;
+        Ok(thin)
+    }
+
+    /// Ends the device's work for good. Sleeps.
+    pub(crate) fn disarm(&self) {
+        self.work.disarm();
+    }
+
+    /// Makes the device's work run soon. Any context.
+    pub(crate) fn wake(&self) {
+        self.work.queue(&self.pool.thin_wq);
     }
 
     /// Lets a bio wait, and wakes who will see to it. Any context. The bio must be in no epoch.
@@ -160,13 +176,17 @@ impl Thin {
             return;
         }
         match what {
-            WaitFor::Worker | WaitFor::Commit => self.pool.wake(),
+            WaitFor::Worker => self.wake(),
+            WaitFor::Commit => {
+                self.pool.flush_wanted.store(true, Relaxed);
+                self.pool.wake();
+            }
             WaitFor::Discard => self.pool.wake_discards(),
             WaitFor::Space => {}
         }
     }
 
-    /// Hands a whole list to the worker.
+    /// Hands a whole list to the device's work.
     ///
     /// Only reads and writes wait in cells, so only they come here.
     pub(crate) fn defer_list(&self, list: BioList) {
@@ -183,7 +203,7 @@ impl Thin {
         });
         match list {
             Some(l) => l.end_all(Status::Requeue),
-            None => self.pool.wake(),
+            None => self.wake(),
         }
     }
 
@@ -196,7 +216,7 @@ impl Thin {
             any
         });
         if moved {
-            self.pool.wake();
+            self.wake();
         }
     }
 
@@ -223,12 +243,6 @@ impl Thin {
         for l in lists {
             l.end_all(Status::Requeue);
         }
-    }
-
-    /// Whether bios wait for a commit.
-    pub(crate) fn has_flushes(&self) -> bool {
-        self.waiting
-            .with(|w| !w.flushes.is_empty() || !w.flushing.is_empty())
     }
 
     /// Marks the bios that the commit which begins now is for.
@@ -269,7 +283,7 @@ impl Thin {
         }
     }
 
-    /// Lets a bio wait until the worker runs for another reason. Any context.
+    /// Lets a bio wait until the pool's worker has run for another reason. Any context.
     pub(crate) fn wait_for_next_run(&self, bio: Bio) {
         let mut bio = Some(bio);
         self.waiting.with(|w| {
@@ -282,10 +296,11 @@ impl Thin {
         if let Some(b) = bio {
             b.end(Status::Requeue);
         }
+        self.pool.stalled.store(true, Relaxed);
     }
 
-    /// Serves the bios that wait for the worker. The pool's worker only.
-    pub(crate) fn process_deferred(self: &Arc<Self>) {
+    /// Serves the bios that wait for it. The device's work only.
+    fn process_deferred(self: &Arc<Self>) {
         let mut list = self.waiting.with(|w| w.deferred.take());
         while let Some(bio) = list.pop() {
             change::process(self, bio);

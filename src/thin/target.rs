@@ -184,6 +184,7 @@ impl Target for ThinTarget {
         } = KBox::into_inner(self);
         let pool = thin.pool.clone();
         pool.remove_thin(&thin);
+        thin.disarm();
         pool.drr.remove_layer(&thin.layer);
         drop(thin);
         // No bio is left; works, kcopyd and the pool's own suspend or resume may still be putting

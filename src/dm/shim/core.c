@@ -141,9 +141,14 @@ void *drr_mempool_alloc_nowait(mempool_t *pool)
 	return mempool_alloc(pool, GFP_NOWAIT | __GFP_NOWARN);
 }
 
-struct workqueue_struct *drr_workqueue_new(const char *name)
+struct workqueue_struct *drr_workqueue_new_ordered(const char *name)
 {
 	return alloc_ordered_workqueue("%s", WQ_MEM_RECLAIM, name);
+}
+
+struct workqueue_struct *drr_workqueue_new_parallel(const char *name)
+{
+	return alloc_workqueue("%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, name);
 }
 
 void drr_workqueue_flush(struct workqueue_struct *wq)
@@ -195,10 +200,7 @@ void *drr_work_disable(struct drr_work *w)
 void drr_work_queue(struct workqueue_struct *wq, struct drr_work *w,
 		    unsigned int ms)
 {
-	if (ms)
-		queue_delayed_work(wq, &w->dw, msecs_to_jiffies(ms));
-	else
-		mod_delayed_work(wq, &w->dw, 0);
+	queue_delayed_work(wq, &w->dw, msecs_to_jiffies(ms));
 }
 
 void drr_work_cancel(struct drr_work *w)

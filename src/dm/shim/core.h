@@ -42,7 +42,8 @@ void drr_spin_unlock(struct drr_spin *s, unsigned long flags);
 mempool_t *drr_mempool_new(int min_nr, size_t size);
 void *drr_mempool_alloc_nowait(mempool_t *pool);
 
-struct workqueue_struct *drr_workqueue_new(const char *name);
+struct workqueue_struct *drr_workqueue_new_ordered(const char *name);
+struct workqueue_struct *drr_workqueue_new_parallel(const char *name);
 void drr_workqueue_flush(struct workqueue_struct *wq);
 
 struct drr_work;
