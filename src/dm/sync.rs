@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A reader-writer semaphore, which the kernel crate lacks.
+//! Locks that the kernel crate lacks: a reader-writer semaphore, a spin lock for interrupts.
 
 use super::bindings;
 use core::{
     cell::UnsafeCell,
+    ffi::c_void,
     ops::{Deref, DerefMut},
+    panic::Location,
     ptr::NonNull,
 };
 use kernel::prelude::*;
 use kernel::types::NotThreadSafe;
+
+/// The key of the caller's lockdep class: a constant of this module, one for each place that
+/// makes a lock or a work. Lockdep uses the address alone.
+#[track_caller]
+pub(super) fn lock_class() -> *const c_void {
+    core::ptr::from_ref(Location::caller()).cast()
+}
 
 /// A sleeping lock: many readers or one writer. Process context only.
 ///
@@ -28,9 +37,10 @@ unsafe impl<T: Send + Sync> Sync for RwSem<T> {}
 
 impl<T> RwSem<T> {
     /// Allocates the semaphore (`GFP_KERNEL`).
+    #[track_caller]
     pub(crate) fn new(data: T) -> Result<Self> {
-        // SAFETY: an allocation without requirements; NULL on failure.
-        let raw = unsafe { bindings::drr_rwsem_new() };
+        // SAFETY: an allocation; NULL on failure. The key is a constant of the module.
+        let raw = unsafe { bindings::drr_rwsem_new(lock_class()) };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
         // INVARIANT: freshly allocated and initialised, owned by the new value.
         Ok(Self {
@@ -139,9 +149,10 @@ unsafe impl<T: Send> Sync for IrqLock<T> {}
 
 impl<T> IrqLock<T> {
     /// Allocates the lock (`GFP_KERNEL`).
+    #[track_caller]
     pub(crate) fn new(data: T) -> Result<Self> {
-        // SAFETY: an allocation without requirements; NULL on failure.
-        let raw = NonNull::new(unsafe { bindings::drr_spin_new() }).ok_or(ENOMEM)?;
+        // SAFETY: an allocation; NULL on failure. The key is a constant of the module.
+        let raw = NonNull::new(unsafe { bindings::drr_spin_new(lock_class()) }).ok_or(ENOMEM)?;
         // INVARIANT: freshly allocated and initialised, owned by the new value.
         Ok(Self {
             raw,

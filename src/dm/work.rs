@@ -2,7 +2,7 @@
 
 //! Workqueues and works that own a reference to what they work on while they are armed.
 
-use super::bindings;
+use super::{bindings, sync::lock_class};
 use core::{ffi::c_void, marker::PhantomData, ptr::NonNull};
 use kernel::{prelude::*, sync::Arc, types::ForeignOwnable};
 
@@ -82,9 +82,11 @@ struct Armed<T> {
 
 impl<T: Send + Sync + 'static> Work<T> {
     /// Allocates a work that will call `func` in process context.
+    #[track_caller]
     pub(crate) fn new(func: fn(&Arc<T>)) -> Result<Self> {
-        // SAFETY: an allocation without requirements; the trampoline takes contexts of this `T`.
-        let raw = unsafe { bindings::drr_work_new(Some(Self::trampoline)) };
+        // SAFETY: an allocation; the trampoline takes contexts of this `T`, and the key is a
+        // constant of the module.
+        let raw = unsafe { bindings::drr_work_new(Some(Self::trampoline), lock_class()) };
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
             func,

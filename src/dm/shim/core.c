@@ -57,12 +57,20 @@ struct block_device *drr_md_part0(struct mapped_device *md)
 	return dm_disk(md)->part0;
 }
 
-struct rw_semaphore *drr_rwsem_new(void)
+/*
+ * Lockdep tells locks apart by where they are made: the key is an address in
+ * this module that stands for the place in the Rust code. The initialisers'
+ * own keys, one for every call of these shims, would make one class of all.
+ */
+struct rw_semaphore *drr_rwsem_new(const void *key)
 {
 	struct rw_semaphore *sem = kmalloc(sizeof(*sem), GFP_KERNEL);
 
-	if (sem)
+	if (sem) {
 		init_rwsem(sem);
+		lockdep_set_class_and_name(sem, (struct lock_class_key *)key,
+					   "dm_drr_rwsem");
+	}
 	return sem;
 }
 
@@ -104,12 +112,15 @@ struct drr_spin {
 	spinlock_t lock;
 };
 
-struct drr_spin *drr_spin_new(void)
+struct drr_spin *drr_spin_new(const void *key)
 {
 	struct drr_spin *s = kmalloc(sizeof(*s), GFP_KERNEL);
 
-	if (s)
+	if (s) {
 		spin_lock_init(&s->lock);
+		lockdep_set_class_and_name(&s->lock, (struct lock_class_key *)key,
+					   "dm_drr_spin");
+	}
 	return s;
 }
 
@@ -170,12 +181,14 @@ static void drr_work_run(struct work_struct *work)
 	w->fn(READ_ONCE(w->ctx));
 }
 
-struct drr_work *drr_work_new(void (*fn)(void *ctx))
+struct drr_work *drr_work_new(void (*fn)(void *ctx), const void *key)
 {
 	struct drr_work *w = kzalloc(sizeof(*w), GFP_KERNEL);
 
 	if (w) {
 		INIT_DELAYED_WORK(&w->dw, drr_work_run);
+		lockdep_init_map(&w->dw.work.lockdep_map, "dm_drr_work",
+				 (struct lock_class_key *)key, 0);
 		w->fn = fn;
 	}
 	return w;

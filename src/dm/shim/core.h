@@ -19,7 +19,7 @@ void drr_zero_fill_bio(struct bio *bio);
 sector_t drr_bdev_nr_sectors(struct block_device *bdev);
 unsigned int drr_bdev_max_discard_sectors(struct block_device *bdev);
 
-struct rw_semaphore *drr_rwsem_new(void);
+struct rw_semaphore *drr_rwsem_new(const void *key);
 void drr_rwsem_free(struct rw_semaphore *sem);
 
 struct srcu_struct *drr_srcu_new(void);
@@ -34,7 +34,7 @@ int drr_bdev_discard(struct block_device *bdev, sector_t sector, sector_t sector
 struct block_device *drr_md_part0(struct mapped_device *md);
 
 struct drr_spin;
-struct drr_spin *drr_spin_new(void);
+struct drr_spin *drr_spin_new(const void *key);
 void drr_spin_free(struct drr_spin *s);
 unsigned long drr_spin_lock(struct drr_spin *s);
 void drr_spin_unlock(struct drr_spin *s, unsigned long flags);
@@ -47,7 +47,7 @@ struct workqueue_struct *drr_workqueue_new_parallel(const char *name);
 void drr_workqueue_flush(struct workqueue_struct *wq);
 
 struct drr_work;
-struct drr_work *drr_work_new(void (*fn)(void *ctx));
+struct drr_work *drr_work_new(void (*fn)(void *ctx), const void *key);
 void drr_work_free(struct drr_work *w);
 void drr_work_set_ctx(struct drr_work *w, void *ctx);
 void *drr_work_disable(struct drr_work *w);
