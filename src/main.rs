@@ -68,6 +68,11 @@ impl Targets {
     }
 }
 
+/// A parameter's value, which Linux 7.2 gives by reference and 7.3 by copy.
+fn param(value: impl core::borrow::Borrow<u32>) -> u32 {
+    *value.borrow()
+}
+
 /// The loaded module.
 struct DmDrr {
     _own: Targets,
@@ -76,14 +81,14 @@ struct DmDrr {
 
 impl kernel::Module for DmDrr {
     fn init(module: &'static ThisModule) -> Result<Self> {
-        let thin_names = *module_parameters::thin_names.value();
+        let thin_names = param(module_parameters::thin_names.value());
         if thin_names > 2 {
             pr_err!("thin_names={} is not 0, 1 or 2\n", thin_names);
             return Err(EINVAL);
         }
-        let mb = usize::try_from(*module_parameters::table_max_mb.value())?;
+        let mb = usize::try_from(param(module_parameters::table_max_mb.value()))?;
         let table = Table::new(Params {
-            drr_default: *module_parameters::drr.value() != 0,
+            drr_default: param(module_parameters::drr.value()) != 0,
             table_max_bytes: mb.checked_mul(1 << 20).ok_or(EINVAL)?,
             no_space_timeout: dm::params::no_space_timeout,
         })?;
