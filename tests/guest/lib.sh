@@ -120,9 +120,9 @@ at_most() {
     fi
 }
 
-# wait_for SECONDS CMD…: until CMD succeeds.
+# wait_for SECONDS CMD…: until CMD succeeds. The seconds are a stock kernel's; a slower one gets PACE times as many.
 wait_for() {
-    w_left=$(($1 * 5))
+    w_left=$(($1 * 5 * ${PACE:-1}))
     shift
     until "$@"; do
         w_left=$((w_left - 1))

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the module, built out of tree against the prepared stock kernel.
+//! `cargo xtask build`: the module, built out of tree against the prepared tree of a kernel.
 //!
 //! Sources are copied, times kept, to `target/module/<release>/`, so that nothing is left in the checkout and kbuild
 //! rebuilds only what changed. Beside the module the guest needs modprobe's data with the module in it; that is kept in
@@ -18,7 +18,7 @@ pub const KO: &str = "dm-drr.ko";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which kernel: stock, or a version
+    /// Which kernel: stock, debug, or a version
     #[arg(long, default_value = "stock", value_name = "K")]
     kernel: String,
     /// Shows every command that kbuild runs
@@ -80,18 +80,18 @@ pub fn foreign(kernel: &Kernel, ko: &Path) -> Result<Built> {
 /// Runs kbuild in the build root on the copied sources.
 pub fn make(kernel: &Kernel, work: &Path, log: &Path, extra: &[&str], verbose: bool) -> Result<()> {
     let buildroot = roots::ensure_buildroot()?;
-    let (src, obj) = (kernel.dir.join("src"), kernel.dir.join("obj"));
-    let cc = format!("CC={}", kernel.cc);
+    let obj = kernel.dir.join("obj");
     let release = format!("KERNELRELEASE={}", kernel.release);
     let jobs = format!("-j{}", kernel::cpus());
-    let mut words = vec!["make", "-C", "/k/obj", "M=/m", &cc, &release, &jobs];
+    let mut words = vec!["make", "-C", "/k/obj", "M=/m"];
+    words.extend([kernel.toolchain.as_str(), &release, &jobs]);
     if verbose {
         words.push("V=1");
     }
     words.extend(extra);
     words.push("modules");
     let binds = [
-        (src.as_path(), "k/src"),
+        (kernel.src.as_path(), "k/src"),
         (obj.as_path(), "k/obj"),
         (work, "m"),
     ];

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How long a guest may take to its first test.
 const BOOT: Duration = Duration::from_secs(180);
 /// What a test may take beyond its own deadline, after which the guest itself should have ended it.
-const GRACE: u64 = 30;
+const GRACE: Duration = Duration::from_secs(30);
 /// Most tests a boot.
 const BATCH: usize = 16;
 
@@ -47,8 +47,30 @@ pub struct Test {
     pub long: bool,
     /// Needs a boot of its own
     pub solo: bool,
+    /// The only kind of kernel it is for
+    pub kernel: Option<KernelKind>,
     /// Why it may be skipped
     pub skip_ok: Option<String>,
+}
+
+/// What a test may be limited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelKind {
+    /// Any but the debug kernel: it would take too long there
+    Stock,
+    /// The debug kernel: nothing else injects faults
+    Debug,
+}
+
+impl Test {
+    /// Why the test is skipped on a kernel of this kind; `None`: it is not.
+    pub fn unfit(&self, kind: KernelKind) -> Option<&'static str> {
+        match (self.kernel?, kind) {
+            (KernelKind::Debug, KernelKind::Stock) => Some("for the debug kernel alone"),
+            (KernelKind::Stock, KernelKind::Debug) => Some("too slow for the debug kernel"),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a test.
@@ -69,6 +91,20 @@ pub struct Done {
     pub output: String,
     pub reports: Vec<String>,
     pub console: PathBuf,
+}
+
+impl Done {
+    /// A test that was not run at all.
+    pub fn skipped(test: Test, why: &str) -> Self {
+        Done {
+            test,
+            verdict: Verdict::Skip(why.into()),
+            seconds: 0.0,
+            output: String::new(),
+            reports: Vec::new(),
+            console: PathBuf::new(),
+        }
+    }
 }
 
 /// What all boots of one run have in common.
@@ -137,6 +173,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
         timeout: 60,
         long: false,
         solo: false,
+        kernel: None,
         skip_ok: None,
     };
     for line in header {
@@ -175,6 +212,13 @@ fn parse(name: &str, text: &str) -> Result<Test> {
                 "image" => test.needs.image = yes()?,
                 "long" => test.long = yes()?,
                 "solo" => test.solo = yes()?,
+                "kernel" => {
+                    test.kernel = Some(match v {
+                        "stock" => KernelKind::Stock,
+                        "debug" => KernelKind::Debug,
+                        _ => bail!("{word}: stock or debug is wanted"),
+                    })
+                }
                 _ => bail!("unknown key {k:?} in the vm line"),
             }
         }
@@ -276,6 +320,10 @@ struct Current {
 struct Tracker<'a> {
     filter: &'a Filter,
     report: &'a (dyn Fn(Done) + Sync),
+    /// Until the first test, and from one test to the next
+    boot: Duration,
+    /// Beyond a test's own deadline
+    grace: Duration,
     waiting: VecDeque<Test>,
     current: Option<Current>,
     /// Output that has come: text with \x1e marks
@@ -298,7 +346,8 @@ fn boot(
     vm.disks = first.needs.disks.clone();
     vm.image = first.needs.image;
     vm.env = setup.env.clone();
-    vm.timeout = BOOT;
+    let patience = |d: Duration| d.saturating_mul(setup.kernel.pace);
+    vm.timeout = patience(BOOT);
     let list = batch
         .tests
         .iter()
@@ -307,6 +356,8 @@ fn boot(
     let mut tracker = Tracker {
         filter,
         report,
+        boot: patience(BOOT),
+        grace: patience(GRACE),
         waiting: batch.tests,
         current: None,
         output: Vec::new(),
@@ -361,7 +412,7 @@ impl Tracker<'_> {
                     (Some("begin"), Some(name)) => {
                         self.settle(Some(name), "");
                         let seconds = self.begin(name)?;
-                        return Some(Duration::from_secs(seconds + GRACE));
+                        return Some(Duration::from_secs(seconds).saturating_add(self.grace));
                     }
                     (Some("end"), Some(_)) => {
                         let status = words.next().and_then(|s| s.parse().ok());
@@ -370,7 +421,7 @@ impl Tracker<'_> {
                             c.end = status.map(|s| (s, why));
                             c.seconds = c.since.elapsed().as_secs_f64();
                         }
-                        return Some(BOOT);
+                        return Some(self.boot);
                     }
                     _ => {}
                 }
@@ -528,6 +579,21 @@ mod tests {
     }
 
     #[test]
+    fn a_test_for_one_kernel_is_skipped_on_the_other() {
+        let any = parsed("#!/bin/sh\n# A.\n");
+        let debug = parsed("#!/bin/sh\n# A.\n# vm: kernel=debug\n");
+        let stock = parsed("#!/bin/sh\n# A.\n# vm: kernel=stock\n");
+        for (test, on_stock, on_debug) in [
+            (any, true, true),
+            (debug, false, true),
+            (stock, true, false),
+        ] {
+            assert_eq!(test.unfit(KernelKind::Stock).is_none(), on_stock);
+            assert_eq!(test.unfit(KernelKind::Debug).is_none(), on_debug);
+        }
+    }
+
+    #[test]
     fn wrong_headers_are_refused() {
         for header in [
             "",
@@ -537,6 +603,7 @@ mod tests {
             "# A.\n# vm: long\n",
             "# A.\n# vm: long=maybe\n",
             "# A.\n# vm: root=sid\n",
+            "# A.\n# vm: kernel=7.3\n",
         ] {
             assert!(
                 parse("t", &format!("#!/bin/sh\n{header}")).is_err(),

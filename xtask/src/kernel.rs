@@ -1,6 +1,7 @@
 //! The kernel: which one (vm/kernel.toml), and its prepared tree, image and modules in the cache.
 
-use crate::{cache, host, paths, proc, roots, ui};
+use crate::guest_test::KernelKind;
+use crate::{cache, debug_kernel, host, paths, proc, roots, ui};
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -40,12 +41,18 @@ struct Facts {
 /// A kernel that modules can be built for and that boots.
 #[derive(Clone)]
 pub struct Kernel {
-    /// The cache entry: `src`, `obj`, `vmlinuz`, `modules.ext4`, `tree/lib/modules/<release>`.
+    /// The cache entry: `obj`, `vmlinuz`, `modules.ext4`, `tree/lib/modules/<release>`.
     pub dir: PathBuf,
+    /// The source tree, which the debug kernel shares with the stock kernel it is made from.
+    pub src: PathBuf,
+    /// The upstream version.
+    pub version: String,
     /// As `uname -r` shows it.
     pub release: String,
-    /// The compiler that kbuild is told to use.
-    pub cc: String,
+    /// Tells kbuild which compiler to use.
+    pub toolchain: String,
+    /// How many times longer than on a stock kernel things may take; more than 1 on the debug kernel.
+    pub pace: u32,
 }
 
 impl Kernel {
@@ -61,6 +68,22 @@ impl Kernel {
     /// The modules directory, as `depmod -b` wants its parent.
     pub fn modules_dir(&self) -> PathBuf {
         self.dir.join("tree/lib/modules").join(&self.release)
+    }
+
+    /// What sort of kernel it is, for tests that are not for every sort.
+    pub fn kind(&self) -> KernelKind {
+        match self.pace {
+            1 => KernelKind::Stock,
+            _ => KernelKind::Debug,
+        }
+    }
+
+    /// MiB to give to a guest that needs `mem` on a stock kernel: shadow memory and red zones come on top.
+    pub fn memory(&self, mem: u32) -> u32 {
+        match self.kind() {
+            KernelKind::Stock => mem,
+            KernelKind::Debug => mem.saturating_mul(3) / 2 + 256,
+        }
     }
 }
 
@@ -79,9 +102,6 @@ fn select(pins: &[Pin], name: &str) -> Result<Pin> {
             .cloned()
             .context("vm/kernel.toml names no kernel");
     }
-    if name == "debug" {
-        bail!("there is no debug kernel yet: only Debian's stock kernels can be booted");
-    }
     if let Some(pin) = pins.iter().find(|p| p.version == name || p.series == name) {
         return Ok(pin.clone());
     }
@@ -97,7 +117,7 @@ fn select(pins: &[Pin], name: &str) -> Result<Pin> {
         _ => {
             let known: Vec<&str> = pins.iter().map(|p| p.version.as_str()).collect();
             bail!(
-                "no kernel {name:?}: say stock, or a version (pinned: {})",
+                "no kernel {name:?}: say stock, debug, or a version (pinned: {})",
                 known.join(", ")
             )
         }
@@ -106,6 +126,9 @@ fn select(pins: &[Pin], name: &str) -> Result<Pin> {
 
 /// Fetches and prepares the kernel that `--kernel NAME` means, unless the cache has it.
 pub fn ensure(name: &str) -> Result<Kernel> {
+    if name == "debug" {
+        return debug_kernel::ensure(&ensure("stock")?);
+    }
     let file = pin_file()?;
     let pin = select(&file.kernel, name)?;
     let d = &file.debian;
@@ -138,9 +161,12 @@ pub fn ensure(name: &str) -> Result<Kernel> {
         ));
     }
     Ok(Kernel {
+        src: dir.join("src"),
         dir,
+        version: facts.version,
         release: facts.release,
-        cc: d.cc.clone(),
+        toolchain: format!("CC={}", d.cc),
+        pace: 1,
     })
 }
 
@@ -255,13 +281,7 @@ fn prepare(tmp: &Path, buildroot: &Path, pin: &Pin, d: &Debian) -> Result<()> {
         &log,
     )?;
     depmod(&tmp.join("tree"), release, &log)?;
-    roots::make_ext4(
-        &tree,
-        &tmp.join("modules.ext4"),
-        "512M",
-        &["-L", "modules", "-O", "^has_journal"],
-        &log,
-    )?;
+    modules_image(&tree, tmp, &log)?;
 
     let cc = format!("CC={}", d.cc);
     let kernel_release = format!("KERNELRELEASE={release}");
@@ -344,6 +364,17 @@ fn download(
     bail!("no version of {source} can be had with headers, modules and image\n{why}")
 }
 
+/// Makes the disk image of a modules directory in the cache entry `dir`.
+pub fn modules_image(tree: &Path, dir: &Path, log: &Path) -> Result<()> {
+    roots::make_ext4(
+        tree,
+        &dir.join("modules.ext4"),
+        "512M",
+        &["-L", "modules", "-O", "^has_journal"],
+        log,
+    )
+}
+
 /// Writes module dependency data for `base/lib/modules/<release>`.
 pub fn depmod(base: &Path, release: &str, log: &Path) -> Result<()> {
     let mut c = proc::command("depmod");
@@ -396,7 +427,7 @@ mod tests {
 
     #[test]
     fn unknown_kernels_are_refused() {
-        for name in ["debug", "", "7", "7.9", "7.2.x", "latest"] {
+        for name in ["", "7", "7.9", "7.2.x", "latest"] {
             assert!(select(&pins(), name).is_err(), "{name}");
         }
     }

@@ -13,7 +13,7 @@ const UNSAFE_DIR: &str = "src/dm";
 #[derive(clap::Args)]
 #[command(after_help = "Exits with 0 only when every check passes; all of them are run.")]
 pub struct Args {
-    /// Which kernel's lints the module is held to: stock, or a version
+    /// Which kernel's lints the module is held to: stock, debug, or a version
     #[arg(long, default_value = "stock", value_name = "K")]
     kernel: String,
     /// Leaves out what needs the prepared kernel: the module's own lints

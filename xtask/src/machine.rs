@@ -160,7 +160,8 @@ impl Vm {
             "-no-reboot",
         ]);
         qemu.args(["-monitor", "none", "-machine", "q35,i8042=off,vmport=off"]);
-        qemu.args(["-m", &self.mem.to_string()]);
+        let mem = self.kernel.memory(self.mem);
+        qemu.args(["-m", &mem.to_string()]);
         match accel {
             Accel::Kvm => qemu.args([
                 "-accel",
@@ -243,7 +244,7 @@ impl Vm {
         qemu.args(["-device", "virtio-rng-pci"]);
 
         let _share = match &self.share {
-            Some(dir) => Some(share(&mut qemu, dir, self.mem, sockets.path(), &logs)?),
+            Some(dir) => Some(share(&mut qemu, dir, mem, sockets.path(), &logs)?),
             None => None,
         };
         let stderr = logs.join("qemu.log");
@@ -384,12 +385,13 @@ impl Vm {
         }
         let smp = if accel == Accel::Icount { 1 } else { self.smp };
         let mut config = format!(
-            "ROOT={}\nRELEASE={}\nBOOT_MODULES='{}'\nSHARE={}\nSHELL_IS={shell}\nACCEL={}\nSMP={smp}\n",
+            "ROOT={}\nRELEASE={}\nBOOT_MODULES='{}'\nSHARE={}\nSHELL_IS={shell}\nACCEL={}\nSMP={smp}\nPACE={}\n",
             self.root.name(),
             self.kernel.release,
             names.join(" "),
             if self.share.is_some() { "yes" } else { "no" },
             accel.name(),
+            self.kernel.pace,
         );
         for (name, value) in &self.env {
             config.push_str(&format!(

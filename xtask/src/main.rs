@@ -1,13 +1,14 @@
 //! `cargo xtask`: everything about dm-drr that takes more than one command.
 //!
 //! One file per subcommand (`build`, `demo`, `doctor`, `lint`, `test`, `vm`); what they share is in `cache` (downloads and
-//! images, keyed by content), `kernel` (pin and prepared tree), `machine` (QEMU), `klog` (kernel log filter), `proc`
-//! (child processes that never outlive us) and `ui` (progress).
+//! images, keyed by content), `kernel` (pin and prepared tree), `debug_kernel` (the one that is built here), `machine` (QEMU), `klog`
+//! (kernel log filter), `proc` (child processes that never outlive us) and `ui` (progress).
 #![forbid(unsafe_code)]
 
 mod apt;
 mod build;
 mod cache;
+mod debug_kernel;
 mod demo;
 mod doctor;
 mod guest_test;
@@ -41,7 +42,7 @@ enum Command {
     Test(test::Args),
     /// Boots the guest, runs a script or command in it as root, and exits with its status
     Vm(vm::Args),
-    /// Builds the module against the prepared stock kernel tree
+    /// Builds the module against a prepared kernel tree
     Build(build::Args),
     /// Checks formatting, lints, and that `unsafe` stays in src/dm
     Lint(lint::Args),

@@ -16,7 +16,7 @@ pub struct Args {
     /// Runs the guest tests whose name is this, else contains it
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Which kernel: stock, or a version
+    /// Which kernel: stock, debug, or a version
     #[arg(long, default_value = "stock", value_name = "K")]
     kernel: String,
     /// Runs the host tests alone
@@ -168,15 +168,34 @@ fn count(text: &str) -> (usize, usize) {
     totals
 }
 
-fn guest_tests(args: &Args, tests: Vec<Test>, totals: &Mutex<Totals>) -> Result<()> {
+fn guest_tests(args: &Args, mut tests: Vec<Test>, totals: &Mutex<Totals>) -> Result<()> {
     if !["drr", "dropin", "stock"].contains(&args.targets.as_str()) {
         bail!("--targets {}: drr, dropin or stock", args.targets);
     }
     let kernel = kernel::ensure(&args.kernel)?;
+    let total = tests.len();
+    let tell = |done: Done| {
+        let mut t = totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = t.passed + t.failed + t.skipped + 1;
+        report(args, &done, n, total, &mut t);
+    };
+    tests.retain(|t| match t.unfit(kernel.kind()) {
+        Some(why) => {
+            tell(Done::skipped(t.clone(), why));
+            false
+        }
+        None => true,
+    });
+    if tests.is_empty() {
+        return Ok(());
+    }
     let module = match &args.ko {
         Some(ko) => build::foreign(&kernel, ko)?,
         None => build::build(&kernel, false)?,
     };
+    for t in &mut tests {
+        t.timeout = t.timeout.saturating_mul(kernel.pace.into());
+    }
     // Made here, one after another and with progress, rather than in the middle of the tests.
     for t in &tests {
         roots::ensure_image(t.needs.root.image())?;
@@ -194,13 +213,7 @@ fn guest_tests(args: &Args, tests: Vec<Test>, totals: &Mutex<Totals>) -> Result<
             .jobs
             .unwrap_or_else(|| kernel::cpus().saturating_add(1).clamp(2, 5)),
     };
-    let total = tests.len();
-    guest_test::run(&setup, tests, &|done| {
-        let mut t = totals.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = t.passed + t.failed + t.skipped + 1;
-        report(args, &done, n, total, &mut t);
-    })
-    .context("the guest tests could not be run")
+    guest_test::run(&setup, tests, &tell).context("the guest tests could not be run")
 }
 
 /// Prints a verdict, with everything that is needed to find out more when it is a bad one.

@@ -19,7 +19,7 @@ tests/guest, $KO the module, which `modprobe dm-drr` finds too. Exits with the s
 lost or, the script having ended well, the kernel log holds a report."
 )]
 pub struct Args {
-    /// Which kernel: stock, or a version
+    /// Which kernel: stock, debug, or a version
     #[arg(long, default_value = "stock", value_name = "K")]
     kernel: String,
     /// The guest's root file system
