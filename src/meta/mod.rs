@@ -267,6 +267,8 @@ struct State {
     dirty: bool,
     /// Invariant 1.
     spoiled: bool,
+    /// needs_check is set, but could not be written to the disk yet.
+    unmarked: bool,
     /// Mappings inserted so far.
     inserts: u64,
     /// Invariant 5.
@@ -708,23 +710,29 @@ impl State {
         self.held.clear();
         self.dirty = false;
         self.spoiled = false;
-        // Invariant 6. A mark that cannot be written is tried again by nobody: the caller fails
-        // the pool.
-        let r = r.and_then(|()| self.mark_for_check());
-        self.store.set_read_only(true);
-        if r.is_err() {
+        if r.is_ok() {
+            self.sb.flags |= format::FLAG_NEEDS_CHECK;
+            self.mark_for_check();
+        } else {
             // Invariant 2.
             self.store.close();
         }
+        // Invariant 6.
+        self.store.set_read_only(true);
         r
     }
 
-    /// Sets needs_check in the committed superblock, outside of the transaction.
-    fn mark_for_check(&mut self) -> Result {
-        self.sb.flags |= format::FLAG_NEEDS_CHECK;
+    /// Writes needs_check to the committed superblock, outside of the transaction. A device that
+    /// takes no writes now may take them when the metadata is closed: then it is tried again.
+    fn mark_for_check(&mut self) {
         let flags = self.sb.flags;
-        self.store
-            .amend_superblock(|block| format::put_flags(block, flags))
+        let r = self
+            .store
+            .amend_superblock(|block| format::put_flags(block, flags));
+        self.unmarked = r.is_err();
+        if let Err(e) = r {
+            pr_err!("cannot write the needs_check flag to the metadata device: {e:?}\n");
+        }
     }
 
     fn resize(&mut self, data: bool, to: u64) -> Result {
@@ -832,6 +840,7 @@ impl Metadata {
             data: None,
             dirty: false,
             spoiled: false,
+            unmarked: false,
             inserts: 0,
             held: KVVec::new(),
         };
@@ -1327,7 +1336,10 @@ impl Drop for Metadata {
     fn drop(&mut self) {
         let epochs = &self.epochs;
         let state = self.state.get_mut();
-        if state.dirty && state.changeable().is_ok() {
+        if state.unmarked {
+            state.store.set_read_only(false);
+            pdata::without_io(|| state.mark_for_check());
+        } else if state.dirty && state.changeable().is_ok() {
             let r = pdata::without_io(|| state.commit_now(epochs));
             if let Err(e) = r {
                 pr_warn!("cannot commit the metadata at the end: {e:?}\n");
