@@ -31,6 +31,9 @@ pub struct Args {
     /// Which implementation the guest tests load: drr, dropin (its drop-in names), or stock (dm-thin)
     #[arg(long, default_value = "drr", value_name = "T")]
     targets: String,
+    /// Sets a variable in the guest, such as POWER_CUT_SEED (see tests/guest/power_cut.py)
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
     /// Guests at once
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -203,17 +206,43 @@ fn guest_tests(args: &Args, mut tests: Vec<Test>, totals: &Mutex<Totals>) -> Res
             roots::ensure_image("image")?;
         }
     }
+    let mut env = vec![("TARGETS".to_string(), args.targets.clone())];
+    for word in &args.env {
+        let (name, value) = word
+            .split_once('=')
+            .with_context(|| format!("--env {word}: NAME=VALUE is wanted"))?;
+        env.push((name.into(), value.into()));
+    }
     let setup = Setup {
         kernel,
         module,
         dir: paths::checkout().join("tests/guest"),
-        env: vec![("TARGETS".into(), args.targets.clone())],
+        env,
         // One more than processors: tests wait about as much as they compute.
         jobs: args
             .jobs
             .unwrap_or_else(|| kernel::cpus().saturating_add(1).clamp(2, 5)),
     };
+    if let Some(line) = budget(&tests, setup.jobs) {
+        println!("{line}");
+    }
     guest_test::run(&setup, tests, &tell).context("the guest tests could not be run")
+}
+
+/// The time that the long tests may take, by their deadlines; nothing when there are none.
+fn budget(tests: &[Test], jobs: usize) -> Option<String> {
+    let long: Vec<u64> = tests.iter().filter(|t| t.long).map(|t| t.timeout).collect();
+    let minutes = |s: u64| s.div_ceil(60);
+    let sum: u64 = long.iter().sum();
+    let most = long.iter().max()?;
+    let at_once = sum / u64::try_from(jobs.max(1)).unwrap_or(1);
+    Some(format!(
+        "{} long tests: a time budget of {} min ({} min by {} guests at once)",
+        long.len(),
+        minutes(sum),
+        minutes(at_once.max(*most)),
+        jobs.max(1),
+    ))
 }
 
 /// Prints a verdict, with everything that is needed to find out more when it is a bad one.
@@ -224,6 +253,10 @@ fn report(args: &Args, done: &Done, n: usize, total: usize, totals: &mut Totals)
         Verdict::Pass => {
             totals.passed += 1;
             println!("{head} ok   {name} ({:.1} s)", done.seconds);
+            // A long test ends with its figures.
+            if let (true, Some(line)) = (done.test.long, done.output.trim().lines().last()) {
+                println!("    {line}");
+            }
             return;
         }
         Verdict::Skip(why) => {
@@ -241,6 +274,9 @@ fn report(args: &Args, done: &Done, n: usize, total: usize, totals: &mut Totals)
     }
     if args.targets != "drr" {
         rerun.push_str(&format!(" --targets {}", args.targets));
+    }
+    for word in &args.env {
+        rerun.push_str(&format!(" --env '{word}'"));
     }
     if let Some(ko) = &args.ko {
         rerun.push_str(&format!(" --ko {}", ko.display()));
