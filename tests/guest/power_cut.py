@@ -645,7 +645,7 @@ class Workload:
         if t.fs == "ext4":
             run("mkfs.ext4", "-q", "-b", "4096", "-J", "size=4", dev)
         else:
-            run("mkfs.xfs", "-q", "-f", "-l", "size=10m", dev)
+            run("mkfs.xfs", "-q", "-f", dev)
         mount(dev, t.where, t.fs)
         for w in t.writers:
             # Those of a copy prepare themselves.

@@ -1,0 +1,7 @@
+#!/bin/sh
+# After a power cut at any of 200 flushes the pool is sound and every file that was fsynced on ext4 is there.
+# vm: timeout=3600 mem=1536 long=yes solo=yes
+. "$TESTS/lib.sh"
+. "$TESTS/power_cut_lib.sh"
+
+power_cut ext4 96

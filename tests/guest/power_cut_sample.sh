@@ -1,0 +1,7 @@
+#!/bin/sh
+# After a power cut at a flush all that was fsynced is there, snapshots too: ten points of a mixed workload.
+# vm: timeout=300 mem=1536
+. "$TESTS/lib.sh"
+. "$TESTS/power_cut_lib.sh"
+
+power_cut mixed 48 --points 10 --extra 2
