@@ -1,6 +1,6 @@
 #!/bin/sh
 # A data device that cannot be flushed keeps the commit from being written: no mapping to data that may be lost becomes durable.
-# vm: timeout=120
+# vm: timeout=300
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A copy, a zeroing or an overwrite that the data device fails is an error to its writer; nothing is mapped, the rest goes on.
-# vm: timeout=120
+# vm: timeout=300
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # When the metadata device loses all writes from some moment on, a pool loaded again is what it was at that moment.
-# vm: timeout=120
+# vm: timeout=300
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

@@ -111,7 +111,7 @@ fails_under_io() {
     running() {
         [ -e "$W/running" ] || ! kill -0 "$y_job" 2>/dev/null
     }
-    wait_for 60 running
+    wait_for 300 running
     breaks "$y_device" "$@"
     wait "$y_job" || fail "the writers found something else than an I/O error"
     failed_state

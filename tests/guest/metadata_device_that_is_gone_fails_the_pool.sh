@@ -1,6 +1,6 @@
 #!/bin/sh
 # When metadata can be neither written nor read back the pool fails: everything is an error, nothing hangs; loaded again it is whole.
-# vm: timeout=120
+# vm: timeout=300
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A discard whose commit fails has not happened after the repair, or wholly: other data is as it was.
-# vm: timeout=120
+# vm: timeout=300
 # skip-ok: dm-thin rolls back a second time here, which fails the pool
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"

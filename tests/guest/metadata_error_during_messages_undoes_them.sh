@@ -1,6 +1,6 @@
 #!/bin/sh
 # create_thin, create_snap and delete whose commit fails are errors, and have not happened after the repair.
-# vm: timeout=120
+# vm: timeout=300
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

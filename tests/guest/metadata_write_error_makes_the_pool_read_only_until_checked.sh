@@ -1,6 +1,6 @@
 #!/bin/sh
 # A commit that cannot be written is rolled back: read-only, needs_check, an event; reads go on; after the check all is there.
-# vm: timeout=120
+# vm: timeout=300
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

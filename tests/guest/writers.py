@@ -71,7 +71,7 @@ def write(history, running, seed, words):
             os.makedirs(w.where)
         threads.append(threading.Thread(target=work, args=(w,)))
         threads[-1].start()
-    while any(len(w.states) < 12 for _, w in all_of_them):
+    while any(len(w.states) < 8 for _, w in all_of_them):
         if not all(t.is_alive() for t in threads):
             sys.exit("a writer failed too early")
         time.sleep(0.1)
