@@ -41,6 +41,18 @@ impl BlockDev {
         unsafe { bindings::drr_bdev_max_discard_sectors(self.as_ptr()) }
     }
 
+    /// The least that the device reads or writes, in bytes.
+    pub(crate) fn logical_block_size(&self) -> u32 {
+        // SAFETY: by the type invariant the device is open.
+        unsafe { bindings::drr_bdev_logical_block_size(self.as_ptr()) }
+    }
+
+    /// The mask of what memory must be aligned to for the device to reach it.
+    pub(crate) fn dma_alignment(&self) -> u32 {
+        // SAFETY: by the type invariant the device is open.
+        unsafe { bindings::drr_bdev_dma_alignment(self.as_ptr()) }
+    }
+
     /// Makes everything written so far durable. Sleeps (one I/O).
     pub(crate) fn flush(&self) -> kernel::error::Result {
         // SAFETY: by the type invariant the device is open.

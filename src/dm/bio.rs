@@ -201,6 +201,19 @@ impl Bio {
         unsafe { bindings::drr_zero_fill_bio(self.as_ptr()) };
     }
 
+    /// Fills the data from sector `n` of the bio on with zeroes, and leaves only what is before it
+    /// to be read. `0 < n < sectors()`, else nothing is done.
+    pub(crate) fn end_in_zeroes(&mut self, n: u64) {
+        if n == 0 || n >= self.sectors() {
+            return;
+        }
+        // Less than the bio's length, which is a u32 of bytes.
+        let bytes = (n << crate::units::SECTOR_SHIFT) as u32;
+        // SAFETY: the bio is live and ours, its iterator describes its own pages, and `bytes` lies
+        // inside. device-mapper completes what it cloned by the original's length.
+        unsafe { bindings::drr_bio_end_in_zeroes(self.as_ptr(), bytes) };
+    }
+
     /// Sends the bio to the device that it was directed to. For bios that map kept
     /// (`MapIo::submitted`).
     pub(crate) fn submit(self) {

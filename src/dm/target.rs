@@ -412,6 +412,18 @@ impl Limits<'_> {
     pub(crate) fn set_io_opt(&mut self, bytes: u32) {
         self.raw.io_opt = bytes;
     }
+    /// Admits no I/O that `dev` could not read: neither shorter nor less aligned in memory.
+    pub(crate) fn readable_from(&mut self, dev: BlockDev) {
+        let block = dev.logical_block_size();
+        for least in [
+            &mut self.raw.logical_block_size,
+            &mut self.raw.physical_block_size,
+            &mut self.raw.io_min,
+        ] {
+            *least = block.max(*least);
+        }
+        self.raw.dma_alignment |= dev.dma_alignment();
+    }
     pub(crate) fn set_discard_granularity(&mut self, bytes: u32) {
         self.raw.discard_granularity = bytes;
     }

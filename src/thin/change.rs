@@ -12,7 +12,7 @@ use crate::{
     dm::{
         bio::{Bio, Op, Status},
         epoch::Token,
-        kcopyd::CopyDone,
+        kcopyd::{CopyDone, Region},
         pooled::{Pooled, Queue},
         prison::{Cell, Detained, Prison},
     },
@@ -35,6 +35,8 @@ pub(crate) struct Job {
     status: Status,
     /// The epoch of a copy that reads the old chunk; later that of the write to the new one.
     token: Option<Token>,
+    /// The end of the chunk, past the external origin's: zeroed when the rest has been copied.
+    tail: Option<Region>,
 }
 
 /// Serves one bio of `thin`.
@@ -66,15 +68,16 @@ pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
 }
 
 /// A read whose mapping was not in memory.
-fn read(thin: &Arc<Thin>, mut bio: Bio, v: VChunk) {
+fn read(thin: &Arc<Thin>, bio: Bio, v: VChunk) {
     let pool = &thin.pool;
     let token = pool.epochs.enter();
     match pool.meta.lookup(&thin.open, v, true) {
         Ok(Lookup::Mapped(m)) => issue(thin, bio, token, m),
         Ok(Lookup::Unmapped) => {
             pool.epochs.leave(token);
-            bio.zero_fill();
-            bio.end(Status::Ok);
+            if let Some(bio) = thin.read_unmapped(bio) {
+                bio.submit();
+            }
         }
         Ok(Lookup::WouldBlock) | Err(_) => {
             pool.epochs.leave(token);
@@ -157,6 +160,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
         bio: Some(bio),
         status: Status::Ok,
         token: None,
+        tail: None,
     });
     if let Some(mut job) = fill(pool, job) {
         // A discard came between: who holds the cell inserts, but anybody unmaps. The bio looks again.
@@ -171,8 +175,9 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
     }
 }
 
-/// Fills the new chunk: by the bio itself when it covers it, else from the old chunk, else with
-/// zeroes, else not at all. Gives the job back when the mapping is not what it was.
+/// Fills the new chunk: by the bio itself when it covers it, else from the old chunk or from the
+/// external origin, else with zeroes, else not at all. Gives the job back when the mapping is not
+/// what it was.
 ///
 /// From this lookup until the copy has read the old chunk the epoch keeps it, and no snapshot
 /// comes between: what is shared now has no writer left.
@@ -208,8 +213,23 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
         }
         None => {
             pool.epochs.leave(token);
-            if pool.has(flag::ZERO) {
-                pool.copier.zero(job.thin.serial, to, job);
+            let serial = job.thin.serial;
+            if let Some(from) = job.thin.in_origin(job.v) {
+                let rest = to.sectors.saturating_sub(from.sectors);
+                if rest > 0 {
+                    job.tail = Some(Region {
+                        sector: to.sector.saturating_add(from.sectors),
+                        sectors: rest,
+                        ..to
+                    });
+                }
+                let to = Region {
+                    sectors: from.sectors,
+                    ..to
+                };
+                pool.copier.copy(serial, from, to, job);
+            } else if pool.has(flag::ZERO) {
+                pool.copier.zero(serial, to, job);
             } else {
                 pool.prepared.with(|q| q.push(job));
                 pool.wake();
@@ -250,7 +270,11 @@ pub(crate) fn complete(pool: &Pool, mut jobs: Queue<Job>) {
         let mut batch = Queue::new();
         for _ in 0..BATCH {
             match jobs.pop() {
-                Some(job) => batch.push(job),
+                Some(job) => {
+                    if let Some(job) = job.zero_tail() {
+                        batch.push(job);
+                    }
+                }
                 None => break,
             }
         }
@@ -286,6 +310,17 @@ impl Job {
 }
 
 impl Pooled<Job> {
+    /// Has what is behind the external origin's part zeroed, if that is still to be done: the job
+    /// comes back to the worker afterwards. Else gives it back at once.
+    fn zero_tail(mut self) -> Option<Self> {
+        let Some(tail) = self.tail.take().filter(|_| self.status.is_ok()) else {
+            return Some(self);
+        };
+        let thin = self.thin.clone();
+        thin.pool.copier.zero(thin.serial, tail, self);
+        None
+    }
+
     /// Lets everybody go on, now that the mapping has been inserted, or could not be.
     fn finish(mut self) {
         let thin = self.thin.clone();

@@ -71,8 +71,10 @@ pub(crate) fn map(thin: &Thin, mut bio: Bio) -> MapIo {
         }
         (Ok(Lookup::Unmapped), Op::Read) => {
             pool.epochs.leave(token);
-            bio.zero_fill();
-            return end(bio, Status::Ok);
+            return match thin.read_unmapped(bio) {
+                Some(bio) => MapIo::Remapped(bio),
+                None => MapIo::Submitted,
+            };
         }
         (Err(_), _) => {
             pool.epochs.leave(token);

@@ -3,8 +3,8 @@
 //! A thin device: its bios, and where they wait.
 //!
 //! `map` is the path of every bio in the submitter's context, `change` what the device's work
-//! does for those that need a new mapping, `discard` the return of space, `target` the device as
-//! device-mapper sees it.
+//! does for those that need a new mapping, `discard` the return of space, `origin` what is read
+//! where nothing is mapped, `target` the device as device-mapper sees it.
 //!
 //! A bio is in an epoch (`PerBio::token`) from before the lookup of its mapping until nothing
 //! relies on that mapping; a bio that waits in a list or a cell is in none.
@@ -12,6 +12,7 @@
 pub(crate) mod change;
 pub(crate) mod discard;
 pub(crate) mod map;
+pub(crate) mod origin;
 pub(crate) mod target;
 
 use crate::{
@@ -36,6 +37,7 @@ use kernel::{
         Arc, Completion,
     },
 };
+use origin::Origin;
 
 /// A flag that several contexts set.
 pub(crate) type AtomicFlag = Atomic<bool>;
@@ -82,6 +84,7 @@ pub(crate) struct Thin {
     pub(crate) md: MappedDev,
     pub(crate) open: Arc<OpenThin>,
     pub(crate) layer: Arc<Layer>,
+    pub(crate) origin: Option<Origin>,
     pub(crate) waiting: IrqLock<Waiting>,
     /// Serves the deferred bios.
     work: Work<Thin>,
@@ -108,6 +111,10 @@ pub(crate) enum WaitFor {
 }
 
 impl Thin {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the constructor's parts, each named once"
+    )]
     fn new(
         serial: u64,
         pool: Arc<Pool>,
@@ -115,6 +122,7 @@ impl Thin {
         md: MappedDev,
         open: Arc<OpenThin>,
         layer: Arc<Layer>,
+        origin: Option<Origin>,
         gone: Arc<Completion>,
     ) -> Result<Arc<Self>> {
         let waiting = IrqLock::new(Waiting {
@@ -134,6 +142,7 @@ impl Thin {
                 md,
                 open,
                 layer,
+                origin,
                 waiting,
                 work: Work::new(Self::process_deferred)?,
                 _gone: SignalOnDrop(gone),

@@ -2,7 +2,7 @@
 
 //! A thin device as device-mapper sees it.
 
-use super::{map, Thin};
+use super::{map, origin::Origin, Thin};
 use crate::{
     dm::{
         bio::{Bio, Status},
@@ -28,14 +28,36 @@ pub(crate) struct ThinTarget {
     table: Arc<Table>,
     thin: Arc<Thin>,
     gone: Arc<Completion>,
-    pool_dev: DmDev,
+    taken: Taken,
 }
+
+/// What a table holds of others, to be given back when it goes.
+#[derive(Default)]
+struct Taken {
+    pool: Option<Arc<Pool>>,
+    pool_dev: Option<DmDev>,
+    origin_dev: Option<DmDev>,
+}
+
+impl Taken {
+    fn put(self, table: &Table, ti: &mut Ti<'_>) {
+        if let Some(pool) = self.pool {
+            table.put(pool);
+        }
+        for dev in [self.pool_dev, self.origin_dev].into_iter().flatten() {
+            ti.put_device(dev);
+        }
+    }
+}
+
+const ORIGIN_IS_POOL: CtrError = CtrError::new(EINVAL, c"Error setting origin device");
 
 impl ThinTarget {
     fn open(
         pool: &Arc<Pool>,
         ti: &mut Ti<'_>,
         id: crate::units::DevId,
+        origin: Option<Origin>,
         gone: &Arc<Completion>,
     ) -> Result<Arc<Thin>, CtrError> {
         let fail = |e, phrase| Err(CtrError::new(e, phrase));
@@ -64,6 +86,7 @@ impl ThinTarget {
                 md,
                 open,
                 layer.clone(),
+                origin,
                 gone.clone(),
             )
         });
@@ -112,66 +135,63 @@ impl Target for ThinTarget {
     const PER_BIO: bool = true;
 
     fn ctr(table: &Arc<Table>, ti: &mut Ti<'_>, args: &[&str]) -> Result<KBox<Self>, CtrError> {
-        let fail = |e, phrase| Err(CtrError::new(e, phrase));
-        let (pool_path, id) = match args {
-            [pool, id] => (pool, id),
-            [pool, _, origin] if pool == origin => {
-                return fail(EINVAL, c"Error setting origin device");
-            }
-            [_, _, _] => {
-                return fail(
-                    EINVAL,
-                    c"An external origin is not supported by this version",
+        let (pool_path, id, origin_path) = match *args {
+            [pool, id] => (pool, id, None),
+            [pool, id, origin] => (pool, id, Some(origin)),
+            _ => return Err(CtrError::new(EINVAL, c"Invalid argument count")),
+        };
+        let mut taken = Taken::default();
+        let built = (|| {
+            if let Some(path) = origin_path {
+                if path == pool_path {
+                    return Err(ORIGIN_IS_POOL);
+                }
+                taken.origin_dev = Some(
+                    ti.get_device(path, Access::Read)
+                        .map_err(|e| CtrError::new(e, c"Error opening origin device"))?,
                 );
             }
-            _ => return fail(EINVAL, c"Invalid argument count"),
-        };
-        let pool_dev = ti
-            .get_device(pool_path, Access::AsTable)
-            .map_err(|e| CtrError::new(e, c"Error opening pool device"))?;
-        let pool = (|| {
+            let pool_dev = taken.pool_dev.insert(
+                ti.get_device(pool_path, Access::AsTable)
+                    .map_err(|e| CtrError::new(e, c"Error opening pool device"))?,
+            );
+            let origin = match &taken.origin_dev {
+                None => None,
+                // Under whatever name.
+                Some(o) if o.bdev() == pool_dev.bdev() => return Err(ORIGIN_IS_POOL),
+                Some(o) => o.bdev().map(Origin::new),
+            };
             let id = parse_dev_id(id).ok_or(CtrError::new(EINVAL, c"Invalid device id"))?;
-            let pool = with_mapped_dev(&pool_dev, |md| match md {
+            let pool = taken.pool.insert(with_mapped_dev(pool_dev, |md| match md {
                 None => Err(CtrError::new(EINVAL, c"Couldn't get pool mapped device")),
                 Some(md) => table
                     .find(md)
                     .ok_or(CtrError::new(EINVAL, c"Couldn't find pool object")),
-            })?;
-            Ok((pool, id))
-        })();
-        let (pool, id) = match pool {
-            Ok(p) => p,
-            Err(e) => {
-                ti.put_device(pool_dev);
-                return Err(e);
-            }
-        };
-        // Room first: an open device is only taken down by the destructor's path.
-        let made = (|| {
+            })?);
+            // Room first: an open device is only taken down by the destructor's path.
             let nomem = || CtrError::new(ENOMEM, c"Out of memory");
             let room = KBox::<Self>::new_uninit(GFP_KERNEL).map_err(|_| nomem())?;
             let gone = Arc::pin_init(Completion::new(), GFP_KERNEL).map_err(|_| nomem())?;
-            let thin = Self::open(&pool, ti, id, &gone)?;
+            let thin = Self::open(pool, ti, id, origin, &gone)?;
             Ok((room, thin, gone))
         })();
-        let (room, thin, gone) = match made {
+        let (room, thin, gone) = match built {
             Ok(m) => m,
             Err(e) => {
-                table.put(pool);
-                ti.put_device(pool_dev);
+                taken.put(table, ti);
                 return Err(e);
             }
         };
         ti.set_wants(Wants {
             flush_always: true,
-            discards: pool.has(flag::DISCARD),
+            discards: thin.pool.has(flag::DISCARD),
             accounts_remapped_io: true,
         });
         Ok(room.write(Self {
             table: table.clone(),
             thin,
             gone,
-            pool_dev,
+            taken,
         }))
     }
 
@@ -180,19 +200,17 @@ impl Target for ThinTarget {
             table,
             thin,
             gone,
-            pool_dev,
+            taken,
         } = KBox::into_inner(self);
-        let pool = thin.pool.clone();
-        pool.remove_thin(&thin);
+        thin.pool.remove_thin(&thin);
         thin.disarm();
-        pool.drr.remove_layer(&thin.layer);
+        thin.pool.drr.remove_layer(&thin.layer);
         drop(thin);
         // No bio is left; works, kcopyd and the pool's own suspend or resume may still be putting
         // down what they held of the device. It must be closed when this returns, or the next
         // delete would find it busy, and its mapped device goes after this.
         gone.wait_for_completion();
-        table.put(pool);
-        ti.put_device(pool_dev);
+        taken.put(&table, ti);
     }
 
     fn map(&self, bio: Bio) -> MapIo {
@@ -201,6 +219,13 @@ impl Target for ThinTarget {
 
     fn end_io(&self, bio: Bio, status: Status) -> EndIo {
         map::end_io(&self.thin, bio, status)
+    }
+
+    fn preresume(&self, _ti: &Ti<'_>) -> Result {
+        if let Some(origin) = &self.thin.origin {
+            origin.measure();
+        }
+        Ok(())
     }
 
     fn presuspend(&self, ti: &Ti<'_>) {
@@ -237,25 +262,26 @@ impl Target for ThinTarget {
                 }
             }
             StatusType::Table => {
-                let _ = write!(out, "{} {}", self.pool_dev.number(), self.thin.id.0);
+                if let Some(pool) = &self.taken.pool_dev {
+                    let _ = write!(out, "{} {}", pool.number(), self.thin.id.0);
+                }
+                if let Some(origin) = &self.taken.origin_dev {
+                    let _ = write!(out, " {}", origin.number());
+                }
             }
             StatusType::Ima => {}
         }
     }
 
+    /// The pool alone: the origin is only read, and its limits are seen to in `io_hints`.
     fn underlying(&self, _ti: &Ti<'_>) -> Option<(&DmDev, u64, u64)> {
         let pool = &self.thin.pool;
+        let dev = self.taken.pool_dev.as_ref()?;
         let chunks = {
             let c = pool.control.read();
             c.table.map_or(0, |_| c.chunks)
         };
-        (chunks > 0).then(|| {
-            (
-                &self.pool_dev,
-                0,
-                chunks.saturating_mul(pool.geometry.sectors()),
-            )
-        })
+        (chunks > 0).then(|| (dev, 0, chunks.saturating_mul(pool.geometry.sectors())))
     }
 
     fn io_hints(&self, _ti: &Ti<'_>, limits: &mut Limits<'_>) {
@@ -263,6 +289,9 @@ impl Target for ThinTarget {
         // A bio that begins inside a page can neither be recorded nor served without a detour, and
         // 255 sectors are a common bound (BLK_SAFE_MAX_SECTORS).
         limits.cut_at_multiples_of(PAGE_SECTORS as u32);
+        if let Some(origin) = &self.thin.origin {
+            limits.readable_from(origin.dev());
+        }
         if pool.has(flag::DISCARD) {
             let chunk = u32::try_from(pool.geometry.sectors()).unwrap_or(u32::MAX);
             limits.set_discard_granularity(chunk.saturating_mul(512));

@@ -479,6 +479,37 @@ exchange() {
     done
 }
 
+# --- external origins ------------------------------------------------------------------------------------------------------------
+
+# external_disk MIB: a disk of noise for external origins, $EXT; $W/ext is what it holds.
+external_disk() {
+    EXT=$(disk "$1")
+    noise "$W/ext" $(($1 * 1048576))
+    dd if="$W/ext" of="$EXT" bs=1M oflag=direct status=none
+}
+
+# external NAME SECTORS: the first sectors of $EXT as a device of their own.
+external() {
+    dmsetup create "$1" --table "0 $2 linear $EXT 0"
+}
+
+# external_thin NAME ID SECTORS ORIGIN: activates a thin that exists, over /dev/mapper/ORIGIN.
+external_thin() {
+    dmsetup create "$1" --table "0 $3 $THIN_T /dev/mapper/$POOL $2 /dev/mapper/$4"
+}
+
+# external_model FILE SECTORS ORIGIN_SECTORS: what such a thin reads back as long as nothing was written to it.
+external_model() {
+    truncate -s 0 "$1"
+    head -c $(($3 * 512)) "$W/ext" >"$1"
+    truncate -s $(($2 * 512)) "$1"
+}
+
+# external_unharmed: nobody has written to $EXT.
+external_unharmed() {
+    dd if="$EXT" bs=1M iflag=direct status=none | cmp - "$W/ext" || fail "the external origin was written to"
+}
+
 # --- DRR -------------------------------------------------------------------------------------------------------------------------
 
 # The data checks of these tests hold for dm-thin as well, so that they can be shown to be right on it; the figures are dm-drr's own.

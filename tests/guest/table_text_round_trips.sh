@@ -1,6 +1,6 @@
 #!/bin/sh
 # The table as printed is dm-thin's to the letter, trailing space included, and loads again as printed.
-# vm: timeout=120
+# vm: timeout=300
 . "$TESTS/lib.sh"
 
 pool
@@ -46,3 +46,20 @@ dmsetup reload t --table "$(cat "$W/table")"
 dmsetup suspend t
 dmsetup resume t
 dmsetup table t | cmp - "$W/table"
+
+# With an external origin, a third word.
+dmsetup create o --table "0 1001 linear $(disk 1) 0"
+message create_thin 10
+dmsetup create u --table "0 32768 $THIN_T /dev/mapper/pool 10 /dev/mapper/o"
+dmsetup table u >"$W/table"
+number() {
+    dmsetup info -c --noheadings -o major,minor "$1"
+}
+equals "thin table" "$(cat "$W/table")" "0 32768 $THIN_T $(number pool) 10 $(number o)"
+dmsetup reload u --table "$(cat "$W/table")"
+dmsetup suspend u
+dmsetup resume u
+dmsetup table u | cmp - "$W/table"
+dmsetup remove u
+dmsetup create u --table "$(cat "$W/table")"
+dmsetup table u | cmp - "$W/table"

@@ -42,6 +42,18 @@ void drr_zero_fill_bio(struct bio *bio)
 	zero_fill_bio(bio);
 }
 
+void drr_bio_end_in_zeroes(struct bio *bio, unsigned int bytes)
+{
+	struct bvec_iter tail = bio->bi_iter;
+	struct bvec_iter iter;
+	struct bio_vec bv;
+
+	bio_advance_iter(bio, &tail, bytes);
+	__bio_for_each_segment(bv, bio, iter, tail)
+		memzero_bvec(&bv);
+	bio->bi_iter.bi_size = bytes;
+}
+
 sector_t drr_bdev_nr_sectors(struct block_device *bdev)
 {
 	return bdev_nr_sectors(bdev);
@@ -50,6 +62,16 @@ sector_t drr_bdev_nr_sectors(struct block_device *bdev)
 unsigned int drr_bdev_max_discard_sectors(struct block_device *bdev)
 {
 	return bdev_max_discard_sectors(bdev);
+}
+
+unsigned int drr_bdev_logical_block_size(struct block_device *bdev)
+{
+	return bdev_logical_block_size(bdev);
+}
+
+unsigned int drr_bdev_dma_alignment(struct block_device *bdev)
+{
+	return bdev_dma_alignment(bdev);
 }
 
 struct block_device *drr_md_part0(struct mapped_device *md)

@@ -15,9 +15,12 @@ void drr_bio_set_dev(struct bio *bio, struct block_device *bdev);
 void drr_bio_set_sector(struct bio *bio, sector_t sector);
 void drr_bio_end(struct bio *bio, u8 status);
 void drr_zero_fill_bio(struct bio *bio);
+void drr_bio_end_in_zeroes(struct bio *bio, unsigned int bytes);
 
 sector_t drr_bdev_nr_sectors(struct block_device *bdev);
 unsigned int drr_bdev_max_discard_sectors(struct block_device *bdev);
+unsigned int drr_bdev_logical_block_size(struct block_device *bdev);
+unsigned int drr_bdev_dma_alignment(struct block_device *bdev);
 
 struct rw_semaphore *drr_rwsem_new(const void *key);
 void drr_rwsem_free(struct rw_semaphore *sem);
