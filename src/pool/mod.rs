@@ -314,6 +314,21 @@ impl Pool {
         }
     }
 
+    /// As [`Self::each_thin`], from the device that was made last to the first.
+    pub(crate) fn each_thin_backwards(&self, mut f: impl FnMut(&Arc<Thin>)) {
+        let mut before = u64::MAX;
+        loop {
+            let next = {
+                let thins = self.thins.read();
+                let past = thins.partition_point(|t| t.serial < before);
+                past.checked_sub(1).and_then(|at| thins.get(at)).cloned()
+            };
+            let Some(t) = next else { return };
+            before = t.serial;
+            f(&t);
+        }
+    }
+
     /// Adds an active thin device. `EAGAIN` while the pool is suspended.
     pub(crate) fn add_thin(
         &self,

@@ -355,7 +355,15 @@ impl Target for PoolTarget {
             let _thins = self.pool.thins.write();
             self.pool.suspended.store(true, Relaxed);
         }
-        self.pool.each_thin(|t| t.suspend_with_pool());
+        // A suspended device would hold up the reads of those whose external origin it is, and
+        // these could not be suspended after it.
+        for over_origin in [true, false] {
+            self.pool.each_thin_backwards(|t| {
+                if t.origin.is_some() == over_origin {
+                    t.suspend_with_pool();
+                }
+            });
+        }
     }
 
     fn presuspend_undo(&self, _ti: &Ti<'_>) {
