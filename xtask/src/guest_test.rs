@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const BOOT: Duration = Duration::from_secs(180);
 /// What a test may take beyond its own deadline, after which the guest itself should have ended it.
 const GRACE: Duration = Duration::from_secs(30);
+/// The shortest deadline of a test: seconds that only a hung one needs, however busy the machine is.
+const PATIENCE: u64 = 300;
 /// Most tests a boot.
 const BATCH: usize = 16;
 
@@ -170,7 +172,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
             disks: Vec::new(),
             image: false,
         },
-        timeout: 60,
+        timeout: PATIENCE,
         long: false,
         solo: false,
         kernel: None,
@@ -207,7 +209,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
                 }
                 "mem" => test.needs.mem = number()?,
                 "smp" => test.needs.smp = number()?,
-                "timeout" => test.timeout = number()?.into(),
+                "timeout" => test.timeout = u64::from(number()?).max(PATIENCE),
                 "disk" => test.needs.disks.push(v.to_string()),
                 "image" => test.needs.image = yes()?,
                 "long" => test.long = yes()?,
@@ -552,7 +554,7 @@ mod tests {
         let t = parsed("#!/bin/sh\n# It works.\n. \"$TESTS/lib.sh\"\n# vm: mem=1\n");
         assert_eq!(
             (t.about.as_str(), t.timeout, t.long),
-            ("It works.", 60, false)
+            ("It works.", PATIENCE, false)
         );
         assert_eq!(
             (t.needs.root, t.needs.mem, t.needs.smp),
