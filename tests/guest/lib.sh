@@ -179,6 +179,17 @@ disk() {
     echo "/dev/$d_name"
 }
 
+# media_attributes hdd|ssd|nvme: attributes that give a disk the time and the rate of a medium; the memory behind it is the guest's.
+# A real medium's figures times three, because an emulated processor is slower than a real one as well.
+media_attributes() {
+    case $1 in
+    hdd) echo "irqmode=2 completion_nsec=24000000 mbps=40" ;;
+    ssd) echo "irqmode=2 completion_nsec=300000 mbps=167" ;;
+    nvme) echo "irqmode=2 completion_nsec=60000 mbps=1000" ;;
+    *) fail "'$1': want hdd, ssd or nvme" ;;
+    esac
+}
+
 # disk_remove PATH
 disk_remove() {
     echo 0 >"$NULLB/${1##*/}/power"
@@ -580,6 +591,25 @@ mount_ab() {
     A=$(mounted a "$1")
     # shellcheck disable=SC2034 # for the tests
     B=$(mounted b "$1")
+}
+
+# --- figures for the host -----------------------------------------------------------------------------------------------------------
+
+milliseconds() {
+    awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime
+}
+
+# figure SIDE CASE METRIC VALUE: a line for the demo's and the benchmarks' tables; VALUE null where a side has none.
+figure() {
+    echo "figure $*"
+}
+
+# side_name SIDE: what the tables call it.
+side_name() {
+    case $1 in
+    stock) echo dm-thin ;;
+    *) echo dm-drr ;;
+    esac
 }
 
 # --- background work, teardown ---------------------------------------------------------------------------------------------------

@@ -29,24 +29,9 @@ TRACE=/sys/kernel/tracing
 OUT=$W/out
 mkdir "$OUT"
 
-# Only the time and the rate of the medium are emulated; the memory behind it is the guest's. A real medium's figures times three,
-# as in the benchmarks, because an emulated processor is slower than a real one as well.
-case $MEDIA in
-hdd) latency="irqmode=2 completion_nsec=24000000 mbps=40" ;;
-ssd) latency="irqmode=2 completion_nsec=300000 mbps=167" ;;
-nvme) latency="irqmode=2 completion_nsec=60000 mbps=1000" ;;
-*) fail "MEDIA=$MEDIA: want hdd, ssd or nvme" ;;
-esac
+latency=$(media_attributes "$MEDIA")
 
 # --- figures ---------------------------------------------------------------------------------------------------------------------
-
-milliseconds() {
-    awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime
-}
-
-figure() {
-    echo "figure $*"
-}
 
 # count_reads DEV: from here on the kernel adds up what is read from this disk, by kind of request. The queue event, not the issue
 # event: requests merge there, and a merged one has a single kind.
@@ -151,10 +136,7 @@ list_files() {
 
 run_side() {
     load_side "$1"
-    case $1 in
-    stock) NAME=dm-thin ;;
-    *) NAME=dm-drr ;;
-    esac
+    NAME=$(side_name "$1")
     # shellcheck disable=SC2086 # several attributes
     META=$(disk 64 $latency) DATA=$(disk "$data_mib" $latency)
     POOL=pool

@@ -3,18 +3,15 @@
 //! The guest's half is vm/demo/run.sh: it runs both sides in one boot and prints `figure SIDE CASE METRIC VALUE` lines, which
 //! become the table and the JSON here. What else it prints is progress.
 
-use crate::klog::Filter;
+use crate::figures::{self, commit, Figures, Guest, Media, SIDES};
 use crate::machine::{Event, Job, Vm};
-use crate::{build, kernel, paths, proc, ui};
-use anyhow::{bail, Context, Result};
+use crate::{build, kernel, paths};
+use anyhow::{bail, Result};
 use serde_json::{json, Value};
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const SIDES: [&str; 2] = ["dm-thin", "dm-drr"];
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[derive(clap::Args)]
@@ -37,32 +34,6 @@ pub struct Args {
     /// Takes this module file instead of building one
     #[arg(long, value_name = "FILE")]
     ko: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Media {
-    Hdd,
-    Ssd,
-    Nvme,
-}
-
-impl Media {
-    fn name(self) -> &'static str {
-        match self {
-            Media::Hdd => "hdd",
-            Media::Ssd => "ssd",
-            Media::Nvme => "nvme",
-        }
-    }
-
-    /// As vm/demo/run.sh sets it up.
-    fn describe(self) -> &'static str {
-        match self {
-            Media::Hdd => "a hard disk (24 ms, 40 MB/s)",
-            Media::Ssd => "a SATA SSD (300 us, 167 MB/s)",
-            Media::Nvme => "an NVMe SSD (60 us, 1 GB/s)",
-        }
-    }
 }
 
 pub fn run(args: Args) -> Result<i32> {
@@ -130,30 +101,10 @@ pub fn run(args: Args) -> Result<i32> {
             "media": args.media.name(),
             "rows": report.rows(),
         });
-        fs::write(file, format!("{object:#}\n"))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        figures::write_json(file, &object)?;
     }
 
-    let log = fs::read(&outcome.console)
-        .with_context(|| format!("no console log at {}", outcome.console.display()))?;
-    let log = String::from_utf8_lossy(&log);
-    let filter = Filter::load()?;
-    let reports = filter.scan(&log);
-    let mut bad = Vec::new();
-    match outcome.status {
-        None => bad.push(format!(
-            "the VM was lost: {}",
-            outcome.lost.as_deref().unwrap_or("no reason known")
-        )),
-        Some(0) => {}
-        Some(_) => bad.push("the guest's script failed, see above".to_string()),
-    }
-    if let Some(first) = reports.first() {
-        bad.push(format!(
-            "{} reports in the kernel log, the first: {first}",
-            reports.len()
-        ));
-    }
+    let mut bad = figures::complaints(&outcome)?;
     if args.only.is_none() && outcome.status.is_some() {
         match report.differences {
             Some(0) => {}
@@ -171,27 +122,16 @@ pub fn run(args: Args) -> Result<i32> {
     Ok(1)
 }
 
-/// One script that brings its files along: the guest sees nothing of the checkout. The path of its shell matters: a bare `sh`
+/// The path of its shell matters: a bare `sh`
 /// is busybox's under vm/agent, which then takes busybox's own find and tar as well.
 fn script(args: &Args) -> Result<String> {
-    const END: &str = "END-OF-FILE-IN-DEMO";
     let demo = paths::vm().join("demo");
-    let tests = paths::checkout().join("tests/guest");
-    let mut text = String::from("set -eu\nmkdir -p /tmp/demo\n");
-    for file in [
+    let files = [
         demo.join("run.sh"),
         demo.join("app.py"),
-        tests.join("lib.sh"),
-    ] {
-        let content =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let _ = write!(
-            text,
-            "cat >/tmp/demo/{name} <<'{END}'\n{}\n{END}\n",
-            content.trim_end()
-        );
-    }
+        paths::checkout().join("tests/guest/lib.sh"),
+    ];
+    let mut text = figures::bundle("/tmp/demo", &files)?;
     let sides = match args.only.as_deref() {
         Some(side) if side == SIDES[0] => "stock",
         Some(_) => "drr",
@@ -204,42 +144,6 @@ fn script(args: &Args) -> Result<String> {
         args.media.name(),
     );
     Ok(text)
-}
-
-/// What the guest has said so far.
-#[derive(Default)]
-struct Guest {
-    partial: Vec<u8>,
-    figures: Figures,
-    differences: Option<u64>,
-}
-
-/// By side, case and metric; a figure that a side does not have is not there.
-type Figures = BTreeMap<(String, String, String), f64>;
-
-impl Guest {
-    fn feed(&mut self, bytes: &[u8]) {
-        self.partial.extend_from_slice(bytes);
-        while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            self.line(String::from_utf8_lossy(&line).trim_end());
-        }
-    }
-
-    fn line(&mut self, line: &str) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["figure", side, case, metric, value] => {
-                if let Ok(value) = value.parse() {
-                    let key = (side.to_string(), case.to_string(), metric.to_string());
-                    self.figures.insert(key, value);
-                }
-            }
-            ["differences", n] => self.differences = n.parse().ok(),
-            [] => {}
-            _ => ui::note(line),
-        }
-    }
 }
 
 struct Report {
@@ -494,14 +398,6 @@ fn number(value: Option<f64>, unit: &str) -> String {
         Some(v) if unit == "pages" || unit == "files" => format!("{v:.0}"),
         Some(v) => format!("{v:.1}"),
     }
-}
-
-/// The commit of the checkout, marked when files differ from it.
-fn commit() -> Option<String> {
-    let mut c = proc::command("git");
-    c.arg("-C").arg(paths::checkout());
-    c.args(["describe", "--always", "--abbrev=12", "--dirty"]);
-    proc::output(&mut c).ok().map(|s| s.trim().to_string())
 }
 
 #[cfg(test)]

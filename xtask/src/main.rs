@@ -1,16 +1,19 @@
 //! `cargo xtask`: everything about dm-drr that takes more than one command.
 //!
-//! One file per subcommand (`build`, `demo`, `doctor`, `lint`, `test`, `vm`); what they share is in `cache` (downloads and
-//! images, keyed by content), `kernel` (pin and prepared tree), `debug_kernel` (the one that is built here), `machine` (QEMU), `klog`
-//! (kernel log filter), `proc` (child processes that never outlive us) and `ui` (progress).
+//! One file per subcommand (`bench`, `build`, `demo`, `doctor`, `lint`, `test`, `vm`); what they share is in `cache` (downloads
+//! and images, keyed by content), `kernel` (pin and prepared tree), `debug_kernel` (the one that is built here), `machine`
+//! (QEMU), `klog` (kernel log filter), `figures` (what a guest measures), `proc` (child processes that never outlive us) and
+//! `ui` (progress).
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod build;
 mod cache;
 mod debug_kernel;
 mod demo;
 mod doctor;
+mod figures;
 mod guest_test;
 mod host;
 mod kernel;
@@ -40,6 +43,8 @@ enum Command {
     Demo(demo::Args),
     /// Runs the host tests and the guest tests
     Test(test::Args),
+    /// Measures dm-thin and dm-drr side by side
+    Bench(bench::Args),
     /// Boots the guest, runs a script or command in it as root, and exits with its status
     Vm(vm::Args),
     /// Builds the module against a prepared kernel tree
@@ -59,6 +64,7 @@ fn main() {
     let result = match cli.command {
         Command::Demo(a) => demo::run(a),
         Command::Test(a) => test::run(a),
+        Command::Bench(a) => bench::run(a),
         Command::Vm(a) => vm::run(a),
         Command::Build(a) => build::run(a),
         Command::Lint(a) => lint::run(a),
