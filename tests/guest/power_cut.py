@@ -162,6 +162,9 @@ class Direct:
     def discard(self, at, length):
         fcntl.ioctl(self.fd, 0x1277, struct.pack("<QQ", at, length))
 
+    def zero(self, at, length):
+        fcntl.ioctl(self.fd, 0x127F, struct.pack("<QQ", at, length))
+
     def flush(self):
         os.fsync(self.fd)
 
@@ -826,7 +829,8 @@ class Replay:
 
     def apply(self, e, disk):
         if e.flags & DISCARD:
-            disk.discard(e.sector * SECTOR, e.count * SECTOR)
+            # A dm-snapshot takes no discards.
+            disk.zero(e.sector * SECTOR, e.count * SECTOR)
             return
         for off in range(0, e.count * SECTOR, MIB):
             n = min(MIB, e.count * SECTOR - off)
@@ -901,11 +905,13 @@ class Examiner:
         if variant != "least":
             r = random.Random("%s/%d" % (args.seed, index))
             d = Direct(cut)
-            for side in (META, DATA):
-                for e in self.replay.pending[side]:
-                    if variant == "all" or r.random() < 0.5:
-                        self.replay.apply(e, d)
-            d.close()
+            try:
+                for side in (META, DATA):
+                    for e in self.replay.pending[side]:
+                        if variant == "all" or r.random() < 0.5:
+                            self.replay.apply(e, d)
+            finally:
+                d.close()
         cut = dm.number("pc-cut")
         self.meta = dm.create("pc-cutmeta", args.border, "linear", cut + " 0")
         dm.create("pc-cutdata", args.sectors - args.border, "linear", "%s %d" % (cut, args.border))
