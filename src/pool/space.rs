@@ -26,7 +26,8 @@ impl Pool {
     pub(crate) fn alloc_chunk(&self) -> Result<Chunk, AllocError> {
         let mut got = self.meta.alloc_chunk();
         if got.as_ref().is_err_and(|e| *e == ENOSPC) {
-            // A commit makes chunks available that this transaction has freed.
+            // A commit makes chunks available that this transaction has freed. They may be
+            // counted as free before (dm-space-map-disk.c, sm_disk_get_nr_free).
             self.commit().map_err(|_| AllocError::Failed)?;
             got = self.meta.alloc_chunk();
         }
@@ -229,7 +230,8 @@ impl Pool {
             Mode::Write => self.no_space_timeout.cancel(),
             Mode::OutOfDataSpace => {
                 let secs = (self.params.no_space_timeout)();
-                if old != new && secs > 0 && !self.has(flag::ERROR_IF_NO_SPACE) {
+                // Entered again after a suspend, which has stopped the clock.
+                if secs > 0 && !self.has(flag::ERROR_IF_NO_SPACE) {
                     self.no_space_timeout
                         .queue_after(&self.discard_wq, secs.saturating_mul(1000));
                 }

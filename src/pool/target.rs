@@ -111,6 +111,13 @@ impl PoolTarget {
             );
             return Ok(false);
         }
+        if !pool.mode().metadata_writable() {
+            pr_warn!(
+                "{}: the data device grows when the pool is writable again\n",
+                pool.name()
+            );
+            return Ok(false);
+        }
         if have > 0 {
             pr_info!(
                 "{}: growing the data device from {} to {} blocks\n",
@@ -146,36 +153,49 @@ impl PoolTarget {
             );
             return Ok(false);
         }
+        if pool.mode() == Mode::OutOfMetadataSpace {
+            pool.set_mode(Mode::Write);
+        }
+        if !pool.mode().metadata_writable() {
+            pr_warn!(
+                "{}: the metadata device grows when the pool is writable again\n",
+                pool.name()
+            );
+            return Ok(false);
+        }
         pr_info!(
             "{}: growing the metadata device from {} to {} blocks\n",
             pool.name(),
             have,
             blocks
         );
-        if pool.mode() == Mode::OutOfMetadataSpace {
-            pool.set_mode(Mode::Write);
-        }
         pool.change("growing the metadata device", || {
             pool.meta.resize_metadata(blocks)
         })?;
         Ok(true)
     }
 
-    /// Takes control of the pool: from here on this table's features are in force.
+    /// Takes control of the pool: from here on this table's features are in force. A table that
+    /// comes back after a suspend finds the pool in the mode that it left it in, as a full pool
+    /// does not become empty by that; a new table begins with what it asks for.
     fn bind(&self, ti: &Ti<'_>) {
         let pool = &self.pool;
         let mut features = self.requested;
         features.discard_passdown = features.discard && self.passdown_possible(false);
         let (chunks, _) = pool.geometry.split(Sectors(ti.sectors()));
+        let came_back;
         {
             let mut c = pool.control.write();
+            came_back = c.table.is_some_and(|t| Some(t) == ti.table());
             c.table = ti.table();
             c.chunks = chunks;
             c.features = features;
             c.low_water_chunks = self.low_water_chunks;
         }
         pool.set_flags(&features);
-        pool.set_mode(if features.read_only {
+        pool.set_mode(if came_back {
+            pool.mode()
+        } else if features.read_only {
             Mode::ReadOnly
         } else {
             Mode::Write

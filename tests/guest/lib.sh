@@ -297,6 +297,28 @@ chunks_used() {
     pool_field 3 | cut -d/ -f1
 }
 
+# pool_word N: field N again, as it was at the last commit: a full pool would hold up the one that a plain status asks for.
+pool_word() {
+    dmsetup status --noflush "$POOL" | awk -v n="$1" '{ print $(n + 3) }'
+}
+
+# mode_is MODE
+mode_is() {
+    [ "$(pool_word 5)" = "$1" ]
+}
+
+# events NAME: how many events the device has had.
+events() {
+    dmsetup info -c --noheadings -o events "$1"
+}
+
+# reload NAME TABLE: as LVM changes a live table: loaded, suspended without flushing, resumed.
+reload() {
+    dmsetup reload "$1" --table "$2"
+    dmsetup suspend --noflush --nolockfs "$1"
+    dmsetup resume "$1"
+}
+
 # thin_mapped NAME: sectors mapped.
 thin_mapped() {
     dmsetup status "$1" | awk '{ print $4 }'
