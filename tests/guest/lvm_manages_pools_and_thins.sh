@@ -1,0 +1,84 @@
+#!/bin/sh
+# LVM makes a pool, thins and snapshots on the drop-in names, extends data and metadata, deactivates with its thin_check, and removes all.
+# vm: timeout=300 mem=1024
+#
+# LVM knows dm-thin's names alone; TARGETS=stock shows the same on dm-thin.
+if [ "${TARGETS:-drr}" = drr ]; then
+    TARGETS=dropin
+fi
+# shellcheck source=tests/guest/lib.sh
+. "$TESTS/lib.sh"
+
+load_side "$TARGETS"
+a=$(disk 192 discard=1)
+b=$(disk 64 discard=1)
+# No udevd here: LVM makes its nodes itself. Devices of null_blk are unknown to it, and no list of devices is kept.
+lvm() {
+    lv_command=$1
+    shift
+    LVM_SUPPRESS_FD_WARNINGS=1 command lvm "$lv_command" --config "devices { types=[\"nullb\",16] use_devicesfile=0 scan=[\"/dev\"]
+        filter=[\"a|^$a\$|\",\"a|^$b\$|\",\"r|.*|\"] external_device_info_source=\"none\" obtain_device_list_from_udev=0 }
+        activation { udev_sync=0 udev_rules=0 verify_udev_operations=1 monitoring=0 } backup { backup=0 archive=0 }" \
+        "$@" >"$W/lvm" 2>&1 || {
+        cat "$W/lvm"
+        fail "lvm $lv_command $*"
+    }
+    if grep -iE 'error|fail|corrupt|needs.check' "$W/lvm"; then
+        fail "lvm $lv_command $* complains"
+    fi
+}
+# field NAME FIELD: of a pool's status in LVM's hands.
+field() {
+    dmsetup status "$1" | awk -v n="$2" '{ print $(n + 3) }'
+}
+
+lvm vgcreate --physicalextentsize 1m --setautoactivation n vg "$a" "$b"
+lvm lvcreate --type thin-pool --size 48m --poolmetadatasize 4m --chunksize 64k --zero y --name pool vg "$a"
+lvm lvcreate --virtualsize 64m --thinpool pool --name origin vg
+equals "target of the pool" "$(dmsetup table vg-pool-tpool | cut -d' ' -f3)" thin-pool
+equals "module in use" "$(lsmod | awk -v m="$MODULE" '$1 == m { print ($3 > 0) }')" 1
+mkfs.ext4 -q -b 4096 /dev/mapper/vg-origin
+dir=$(mounted vg-origin)
+noise "$W/file" $((8 * 1048576))
+cp "$W/file" "$dir/file"
+# Of a mounted origin, which LVM suspends for it.
+lvm lvcreate --snapshot --name snap vg/origin
+equals "LVM's transaction" "$(field vg-pool-tpool 1)" 2
+noise "$W/file2" $((8 * 1048576))
+cp "$W/file2" "$dir/file"
+sync
+lvm lvchange --activate y --ignoreactivationskip vg/snap
+snap=$(mounted vg-snap)
+cmp "$snap/file" "$W/file"
+cmp "$dir/file" "$W/file2"
+
+# Both grow under the mounted file systems.
+lvm lvextend --size +48m vg/pool "$b"
+equals "chunks" "$(field vg-pool-tpool 3 | cut -d/ -f2)" 1536
+lvm lvextend --poolmetadatasize +4m vg/pool
+equals "metadata blocks" "$(field vg-pool-tpool 2 | cut -d/ -f2)" 2048
+lvm lvextend --size 96m vg/origin
+equals "sectors of the origin" "$(sectors /dev/mapper/vg-origin)" 196608
+noise "$W/more" $((24 * 1048576))
+cp "$W/more" "$snap/more"
+sync
+# What LVM reads out of the status.
+lvm lvs --noheadings --options lv_name,data_percent,lv_attr,thin_id,transaction_id vg
+awk '$1 == "pool" && $2 + 0 > 0 { ok = 1 } END { exit !ok }' "$W/lvm" || fail "lvs: $(cat "$W/lvm")"
+umount "$dir" "$snap"
+
+# Off, with LVM's own thin_check of the metadata, and on again.
+lvm vgchange --activate n vg
+equals "devices left" "$(dmsetup ls | grep -c vg)" 0
+lvm lvchange --activate y --ignoreactivationskip vg/snap vg/origin
+dir=$(mounted vg-origin)
+snap=$(mounted vg-snap)
+cmp "$dir/file" "$W/file2"
+cmp "$snap/file" "$W/file"
+cmp "$snap/more" "$W/more"
+umount "$dir" "$snap"
+lvm lvremove --yes vg/origin
+equals "chunks used" "$(field vg-pool-tpool 3 | cut -d/ -f1)" $(($(thin_mapped vg-snap) / 128))
+lvm lvremove --yes vg/snap
+lvm vgremove --yes vg
+equals "devices left" "$(dmsetup ls | grep -c vg)" 0
