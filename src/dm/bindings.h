@@ -7,6 +7,7 @@
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
+#include <linux/dm-bufio.h>
 #include <linux/dm-io.h>
 #include <linux/dm-kcopyd.h>
 

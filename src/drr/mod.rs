@@ -44,7 +44,7 @@ use kernel::{prelude::*, sync::Arc};
 pub(crate) mod hash;
 pub(crate) mod layers;
 mod message;
-mod platform;
+pub(crate) mod platform;
 mod record;
 mod serve;
 pub(crate) mod stats;

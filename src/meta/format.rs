@@ -62,15 +62,15 @@ mod at {
     pub(super) const INCOMPAT: usize = 360;
 }
 
-fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
+pub(super) fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
-fn u32_at(from: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(from: &[u8], at: usize) -> Option<u32> {
     bytes(from, at).map(u32::from_le_bytes)
 }
 
-fn u64_at(from: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(from: &[u8], at: usize) -> Option<u64> {
     bytes(from, at).map(u64::from_le_bytes)
 }
 

@@ -29,6 +29,7 @@
 //! Neighbours: `dm::pdata` (the library), `format` and `freed` (pure), the pool (modes and the
 //! decision when to commit or abort).
 
+pub(crate) mod check;
 pub(crate) mod format;
 pub(crate) mod freed;
 
@@ -36,9 +37,11 @@ use crate::dm::{
     bdev::BlockDev,
     epoch::{Cookie, Epochs},
     pdata::{self, FreedFilter, Store},
+    rawdisk::RawDisk,
     sync::RwSem,
 };
 use crate::units::{Chunk, DevId, VChunk};
+use check::Failure;
 use format::{Changing, Details, Fault, Superblock};
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNode};
@@ -68,6 +71,21 @@ pub(crate) struct OpenError {
 
 fn because(phrase: &'static CStr) -> impl FnOnce(Error) -> OpenError {
     move |errno| OpenError { errno, phrase }
+}
+
+/// Refuses what the library must not be let loose on; how many free blocks it cannot find.
+fn inspect(dev: BlockDev, sb: &Superblock) -> Result<u64, OpenError> {
+    let refused = c"Metadata is damaged (run thin_check)";
+    let mut disk = RawDisk::new(dev).map_err(because(c"Cannot read metadata"))?;
+    match check::check(&mut disk, sb) {
+        Ok(findings) => Ok(findings.hidden),
+        Err(Failure::Read(e)) => Err(because(c"Cannot read metadata")(e)),
+        Err(Failure::NoMemory) => Err(because(c"No memory to inspect the metadata")(ENOMEM)),
+        Err(Failure::Damage { block, wrong }) => {
+            pr_err!("metadata block {block} is damaged: {wrong:?}; run thin_check\n");
+            Err(because(refused)(pdata::eilseq()))
+        }
+    }
 }
 
 /// What a virtual chunk maps to.
@@ -253,12 +271,16 @@ impl Recent {
 /// What the metadata lock protects.
 struct State {
     store: Store,
+    dev: BlockDev,
     devices: RBTree<u32, Arc<Device>>,
     /// The superblock's fields as the next commit will write them.
     sb: Changing,
     recent: Recent,
     /// Metadata blocks kept back for commits.
     reserve: u64,
+    /// Free metadata blocks that the library cannot find, as far as the index on the disk was
+    /// wrong when it was opened: part of the reserve.
+    hidden: u64,
     threshold: Option<u64>,
     /// Flushed before each commit.
     data: Option<BlockDev>,
@@ -349,7 +371,8 @@ impl State {
         self.reserve = self
             .store
             .blocks()
-            .map_or(RESERVE_MAX, |n| RESERVE_MAX.min(n / 10));
+            .map_or(RESERVE_MAX, |n| RESERVE_MAX.min(n / 10))
+            .saturating_add(self.hidden.saturating_mul(2));
     }
 
     /// The device's entry in the table, made from the details tree when it is not there.
@@ -678,6 +701,8 @@ impl State {
         self.store.reset();
         let at = format::SUPERBLOCK_LOCATION;
         let sb = self.store.superblock(at, Superblock::decode)?.ok_or(EIO)?;
+        // A device that lost writes may hold something else than what was committed.
+        self.hidden = inspect(self.dev, &sb).map_err(|e| e.errno)?;
         self.store.open(&sb.data_map, &sb.metadata_map)?;
         self.load()?;
         if let Some(blocks) = self.threshold {
@@ -829,6 +854,7 @@ impl Metadata {
         let store = Store::new(dev).map_err(because(c"Cannot create block manager"))?;
         let mut state = State {
             store,
+            dev,
             devices: RBTree::new(),
             sb: Changing::default(),
             recent: Recent {
@@ -836,6 +862,7 @@ impl Metadata {
                 cookie: None,
             },
             reserve: RESERVE_MAX,
+            hidden: 0,
             threshold: None,
             data: None,
             dirty: false,
@@ -844,7 +871,7 @@ impl Metadata {
             inserts: 0,
             held: KVVec::new(),
         };
-        Self::open_store(&mut state.store, dev, chunk_sectors, may_format)?;
+        state.hidden = Self::open_store(&mut state.store, dev, chunk_sectors, may_format)?;
         state
             .load()
             .map_err(because(c"Cannot read metadata superblock"))?;
@@ -858,7 +885,7 @@ impl Metadata {
         dev: BlockDev,
         chunk_sectors: u32,
         may_format: bool,
-    ) -> Result<(), OpenError> {
+    ) -> Result<u64, OpenError> {
         let look = |block: &[u8], sum: u32| {
             if format::is_zero(block) {
                 return Ok(None);
@@ -871,7 +898,10 @@ impl Metadata {
             .map_err(because(c"Cannot read metadata superblock"))?;
         let sb = match seen {
             Ok(Some(sb)) => sb,
-            Ok(None) if may_format => return Self::format(store, dev, chunk_sectors),
+            Ok(None) if may_format => {
+                Self::format(store, dev, chunk_sectors)?;
+                return Ok(0);
+            }
             Ok(None) => return Err(because(c"Metadata device is not formatted")(EPERM)),
             Err(fault) => {
                 let phrase = match fault {
@@ -913,9 +943,11 @@ impl Metadata {
                 EINVAL,
             ));
         }
+        let hidden = inspect(dev, &sb)?;
         store
             .open(&sb.data_map, &sb.metadata_map)
-            .map_err(because(c"Cannot open metadata space maps"))
+            .map_err(because(c"Cannot open metadata space maps"))?;
+        Ok(hidden)
     }
 
     /// Writes an empty pool to a device that holds nothing.

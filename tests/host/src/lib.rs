@@ -36,11 +36,15 @@ pub mod drr {
 
 pub mod meta {
     //! The pure files of src/meta.
+    #[path = "../../../../src/meta/check.rs"]
+    pub mod check;
     #[path = "../../../../src/meta/format.rs"]
     pub mod format;
     #[path = "../../../../src/meta/freed.rs"]
     pub mod freed;
 
+    #[cfg(test)]
+    mod check_tests;
     #[cfg(test)]
     mod format_tests;
     #[cfg(test)]

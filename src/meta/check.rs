@@ -1,0 +1,780 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whether metadata on a disk is what dm-persistent-data takes it for.
+//!
+//! The library follows what it reads. A node's own check covers its number, its checksum and the
+//! bounds of its entry counts; nothing looks at value sizes, depth, cycles, or pointers whose
+//! counts are too low, and block numbers of a hostile tree index an array of the metadata space
+//! map unchecked (dm-space-map-common.c, `metadata_ll_load_ie`, 7.2). So before a pool's metadata
+//! is opened, every block that the library could reach is visited here once. What holds after
+//! that, the library's own changes preserve:
+//!
+//! 1. Every block is of one kind (a node of one sort of tree at one height, a bitmap, the index),
+//!    lies on the device, and carries its number and a right checksum.
+//! 2. Trees are at most [`HEIGHT_MAX`] high, all leaves at the same height, keys in order within
+//!    their parents' bounds, entries of the tree's value size, nodes of the one capacity that
+//!    goes with it. No node but a root leaf is empty.
+//! 3. No block has more references than its count says, and all counts are well formed.
+//! 4. Mappings name chunks that the data space map has, counted at least as often as mapped, and
+//!    no time stamp lies in the future.
+//!
+//! Counts that are too high only leak, and are left to thin_check. Chunks of pools with more than
+//! [`TALLY_MAX`] chunks are not tallied: there (4) is the bound alone.
+//!
+//! Neighbours: `dm::rawdisk` reads the blocks, `meta::Metadata` asks before it opens. Pure:
+//! compiled by the kernel and by the host tests.
+
+use super::format::{
+    self, bytes, u32_at, u64_at, Details, Root, Superblock, BLOCK_SIZE, MAX_BLOCKS,
+};
+use crate::drr::platform::{array, insert, Array};
+
+/// Levels of nodes below a root, at most; blocks of the largest device need fewer.
+pub(crate) const HEIGHT_MAX: u8 = 12;
+/// Chunks of the largest pool whose mappings are counted (half a byte each).
+pub(crate) const TALLY_MAX: u64 = 1 << 27;
+/// Counts in a bitmap block: two bits each, after a header of 16 bytes.
+pub(crate) const BITMAP_ENTRIES: u64 = (BLOCK_SIZE as u64 - 16) * 4;
+/// Initial exclusive-or of the checksums (persistent-data/dm-btree-spine.c,
+/// dm-space-map-common.c).
+pub(crate) const NODE_XOR: u32 = 121_107;
+pub(crate) const BITMAP_XOR: u32 = 240_779;
+pub(crate) const INDEX_XOR: u32 = 160_478;
+
+const NODE_HEADER: usize = 32;
+const INTERNAL: u32 = 1;
+const LEAF: u32 = 2;
+/// A count above this could overflow by being raised.
+const COUNT_MAX: u32 = 1 << 31;
+
+/// Where the blocks come from.
+pub(crate) trait Disk {
+    type Error;
+    /// Shows a block of [`BLOCK_SIZE`] bytes.
+    fn read<R>(&mut self, block: u64, f: impl FnOnce(&[u8]) -> R) -> Result<R, Self::Error>;
+    /// Starts to read a block that will be asked for.
+    fn prefetch(&mut self, block: u64);
+    /// The library's checksum.
+    fn checksum(&self, bytes: &[u8], xor: u32) -> u32;
+}
+
+/// What is wrong with a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wrong {
+    /// A space map's size does not fit the format.
+    Size,
+    /// The block carries another block's number.
+    Number,
+    Checksum,
+    /// Neither the leaf nor the internal node that belongs there.
+    Height,
+    /// Value size or capacity are not those of the tree.
+    Layout,
+    /// No entries, or more than the node has room for.
+    Entries,
+    /// Keys out of order or out of the parent's bounds.
+    Keys,
+    /// A reference to a block that does not exist, or to the superblock.
+    Pointer,
+    /// Two uses of a block that exclude each other.
+    Use,
+    /// Fewer references are counted than exist.
+    Count,
+    /// A space map's index is not complete or its figures are wrong.
+    Index,
+    /// A count above two is missing, superfluous or impossible.
+    Overflow,
+    /// A mapping to a chunk that does not exist.
+    Chunk,
+    /// Fewer mappings of a chunk are counted than exist.
+    ChunkCount,
+    /// A time stamp in the future.
+    Time,
+    /// The metadata snapshot is no superblock.
+    Snapshot,
+}
+
+/// Why metadata did not pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Failure<E> {
+    Read(E),
+    NoMemory,
+    Damage { block: u64, wrong: Wrong },
+}
+
+/// What was found besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Findings {
+    /// Metadata blocks that the space map calls free but cannot find: its index says that their
+    /// bitmap has none.
+    pub(crate) hidden: u64,
+    /// Blocks that were visited.
+    pub(crate) visited: u64,
+}
+
+/// What a block is used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Superblock = 1,
+    Index,
+    Bitmap,
+    DataIndex,
+    MetadataCounts,
+    DataCounts,
+    Details,
+    Devices,
+    Device,
+}
+
+impl Kind {
+    /// Bytes in a leaf's value.
+    fn value_size(self) -> usize {
+        match self {
+            Self::Superblock | Self::Index | Self::Bitmap => 0,
+            Self::DataIndex => 16,
+            Self::MetadataCounts | Self::DataCounts => 4,
+            Self::Details => Details::SIZE,
+            Self::Devices | Self::Device => 8,
+        }
+    }
+
+    /// Kind and height in one byte that is never zero.
+    fn tag(self, height: u8) -> u8 {
+        (self as u8) << 4 | (height & 15)
+    }
+}
+
+/// Entries that a node with values of `size` bytes has room for: a multiple of three.
+pub(crate) fn capacity(size: usize) -> usize {
+    (BLOCK_SIZE - NODE_HEADER) / (8 + size) / 3 * 3
+}
+
+/// A node whose header has been checked.
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    block: &'a [u8],
+    entries: usize,
+    capacity: usize,
+    value_size: usize,
+}
+
+impl<'a> Node<'a> {
+    fn key(&self, i: usize) -> Option<u64> {
+        u64_at(self.block, NODE_HEADER + 8 * i)
+    }
+
+    fn value(&self, i: usize) -> Option<&'a [u8]> {
+        let at = NODE_HEADER + 8 * self.capacity + self.value_size * i;
+        self.block.get(at..at.checked_add(self.value_size)?)
+    }
+
+    fn pointer(&self, i: usize) -> Option<u64> {
+        u64_at(self.value(i)?, 0)
+    }
+}
+
+/// A node that is still to be visited, with the bounds of its keys.
+struct Visit {
+    block: u64,
+    low: u64,
+    /// Inclusive.
+    high: u64,
+    height: u8,
+    root: bool,
+}
+
+/// A space map's root in the superblock.
+struct MapRoot {
+    blocks: u64,
+    allocated: u64,
+    bitmaps: u64,
+    counts: u64,
+}
+
+impl MapRoot {
+    fn decode(root: &Root) -> Option<Self> {
+        Some(Self {
+            blocks: u64_at(root, 0)?,
+            allocated: u64_at(root, 8)?,
+            bitmaps: u64_at(root, 16)?,
+            counts: u64_at(root, 24)?,
+        })
+    }
+}
+
+/// A bitmap as a space map's index has it.
+#[derive(Clone, Copy)]
+struct IndexEntry {
+    block: u64,
+    free: u32,
+    none_free_before: u32,
+}
+
+impl IndexEntry {
+    fn decode(v: &[u8]) -> Option<Self> {
+        Some(Self {
+            block: u64_at(v, 0)?,
+            free: u32_at(v, 8)?,
+            none_free_before: u32_at(v, 12)?,
+        })
+    }
+}
+
+/// Figures of a space map's bitmaps.
+#[derive(Default)]
+struct Tally {
+    used: u64,
+    /// Entries that say "three or more".
+    many: u64,
+    /// Free ones that the library would find.
+    usable: u64,
+}
+
+/// Count and mappings found, two bits each, of every chunk.
+struct Chunks {
+    count: u64,
+    nibbles: Option<Array<u8>>,
+}
+
+impl Chunks {
+    fn nibble(&mut self, chunk: u64) -> Option<(&mut u8, u32)> {
+        let at = usize::try_from(chunk / 2).ok()?;
+        let shift = if chunk & 1 == 0 { 0 } else { 4 };
+        Some((self.nibbles.as_mut()?.get_mut(at)?, shift))
+    }
+
+    fn set_count(&mut self, chunk: u64, count: u8) {
+        if let Some((b, shift)) = self.nibble(chunk) {
+            *b |= (count & 3) << shift;
+        }
+    }
+
+    /// What the bitmap says; "three or more" where nothing is tallied.
+    fn count_of(&mut self, chunk: u64) -> u8 {
+        self.nibble(chunk).map_or(3, |(b, shift)| (*b >> shift) & 3)
+    }
+
+    /// Notes a mapping; whether the chunk may have that many.
+    fn map(&mut self, chunk: u64) -> bool {
+        let Some((b, shift)) = self.nibble(chunk) else {
+            return true;
+        };
+        let (count, seen) = ((*b >> shift) & 3, (*b >> shift >> 2) & 3);
+        if count == 3 {
+            return true;
+        }
+        if seen >= count {
+            return false;
+        }
+        *b = b.wrapping_add(4 << shift);
+        true
+    }
+}
+
+/// One inspection.
+struct Check<'a, D> {
+    disk: &'a mut D,
+    /// What the space map says of each metadata block.
+    counts: Array<u32>,
+    /// References found.
+    refs: Array<u32>,
+    /// What each block is used for; 0: nothing yet.
+    tags: Array<u8>,
+    todo: Array<Visit>,
+    buffer: Array<u8>,
+    chunks: Chunks,
+    /// The present.
+    time: u32,
+    findings: Findings,
+}
+
+type Outcome<T, D> = Result<T, Failure<<D as Disk>::Error>>;
+
+fn damage<E>(block: u64, wrong: Wrong) -> Failure<E> {
+    Failure::Damage { block, wrong }
+}
+
+fn push<T, E>(to: &mut Array<T>, value: T) -> Result<(), Failure<E>> {
+    let at = to.len();
+    if insert(to, at, value) {
+        Ok(())
+    } else {
+        Err(Failure::NoMemory)
+    }
+}
+
+/// Bitmaps that `n` counts need.
+fn bitmaps_of(n: u64) -> u64 {
+    n.div_ceil(BITMAP_ENTRIES)
+}
+
+/// The count at place `i` of a bitmap block: the high bit comes first.
+fn bitmap_count(block: &[u8], i: u64) -> u8 {
+    let at = usize::try_from(i / 4).ok().and_then(|n| n.checked_add(16));
+    let byte = at.and_then(|n| block.get(n)).copied().unwrap_or(0);
+    let bits = byte >> (i % 4 * 2) & 3;
+    (bits & 1) << 1 | bits >> 1
+}
+
+impl<D: Disk> Check<'_, D> {
+    /// Reads a block into the buffer and checks its number and checksum.
+    fn load(&mut self, block: u64, xor: u32) -> Outcome<(), D> {
+        let buffer = &mut self.buffer;
+        self.disk
+            .read(block, |bytes| {
+                for (to, from) in buffer.iter_mut().zip(bytes) {
+                    *to = *from;
+                }
+            })
+            .map_err(Failure::Read)?;
+        self.findings.visited = self.findings.visited.saturating_add(1);
+        if u64_at(&self.buffer, 8) != Some(block) {
+            return Err(damage(block, Wrong::Number));
+        }
+        let sum = self.disk.checksum(self.buffer.get(4..).unwrap_or(&[]), xor);
+        if u32_at(&self.buffer, 0) != Some(sum) {
+            return Err(damage(block, Wrong::Checksum));
+        }
+        Ok(())
+    }
+
+    /// Runs `f` on the buffer.
+    fn with_buffer<R>(&mut self, f: impl FnOnce(&mut Self, &[u8]) -> R) -> R {
+        let buffer = core::mem::take(&mut self.buffer);
+        let r = f(self, &buffer);
+        self.buffer = buffer;
+        r
+    }
+
+    /// The count of a block; `None`: there is no such block.
+    fn count(&self, block: u64) -> Option<u32> {
+        let at = usize::try_from(block).ok()?;
+        self.counts.get(at).copied()
+    }
+
+    /// Notes a reference; whether it is the first.
+    fn refer(&mut self, block: u64, kind: Kind, height: u8) -> Result<bool, Wrong> {
+        let at = usize::try_from(block).map_err(|_| Wrong::Pointer)?;
+        let (Some(count), Some(refs), Some(tag)) = (
+            self.counts.get(at),
+            self.refs.get_mut(at),
+            self.tags.get_mut(at),
+        ) else {
+            return Err(Wrong::Pointer);
+        };
+        let wanted = kind.tag(height);
+        if *tag != 0 && *tag != wanted {
+            return Err(Wrong::Use);
+        }
+        let first = *tag == 0;
+        *tag = wanted;
+        *refs = refs.saturating_add(1);
+        if *refs > *count {
+            return Err(Wrong::Count);
+        }
+        Ok(first)
+    }
+
+    /// The same for what can have one reference only.
+    fn own(&mut self, block: u64, kind: Kind) -> Outcome<(), D> {
+        match self.refer(block, kind, 0) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(damage(block, Wrong::Use)),
+            Err(wrong) => Err(damage(block, wrong)),
+        }
+    }
+
+    /// The node in `block`, whose header is checked against what belongs there.
+    fn node<'b>(
+        &self,
+        block: &'b [u8],
+        kind: Kind,
+        height: u8,
+        root: bool,
+    ) -> Result<Node<'b>, Wrong> {
+        let field = |at| u32_at(block, at).ok_or(Wrong::Layout);
+        let (flags, entries) = (field(4)?, field(16)?);
+        let (room, size) = (field(20)?, field(24)?);
+        let (want_flags, want_size) = if height > 0 {
+            (INTERNAL, 8)
+        } else {
+            (LEAF, kind.value_size())
+        };
+        if flags != want_flags {
+            return Err(Wrong::Height);
+        }
+        if usize::try_from(size) != Ok(want_size)
+            || usize::try_from(room) != Ok(capacity(want_size))
+        {
+            return Err(Wrong::Layout);
+        }
+        if entries > room || (entries == 0 && !(root && height == 0)) {
+            return Err(Wrong::Entries);
+        }
+        Ok(Node {
+            block,
+            entries: usize::try_from(entries).map_err(|_| Wrong::Entries)?,
+            capacity: capacity(want_size),
+            value_size: want_size,
+        })
+    }
+
+    /// How many levels are below a root, by its leftmost branch. The walk holds all others to it.
+    fn height(&mut self, kind: Kind, root: u64) -> Outcome<u8, D> {
+        let mut at = root;
+        for height in 0..=HEIGHT_MAX {
+            if self.count(at).is_none() {
+                return Err(damage(at, Wrong::Pointer));
+            }
+            // A tree that was visited before is as high as it was then.
+            let tag = usize::try_from(at).ok().and_then(|i| self.tags.get(i));
+            if let Some(tag) = tag.filter(|t| **t != 0) {
+                let below = tag & 15;
+                if *tag != kind.tag(below) {
+                    return Err(damage(at, Wrong::Use));
+                }
+                return Ok(height.saturating_add(below));
+            }
+            self.load(at, NODE_XOR)?;
+            if u32_at(&self.buffer, 4) != Some(INTERNAL) {
+                return Ok(height);
+            }
+            let first = NODE_HEADER + 8 * capacity(8);
+            at = u64_at(&self.buffer, first).ok_or(damage(at, Wrong::Layout))?;
+        }
+        Err(damage(root, Wrong::Height))
+    }
+
+    /// Visits the nodes of a tree that were not visited yet; `each` sees the leaves' entries.
+    fn walk(
+        &mut self,
+        kind: Kind,
+        root: u64,
+        mut each: impl FnMut(&mut Self, u64, &[u8]) -> Result<(), Wrong>,
+    ) -> Outcome<(), D> {
+        let height = self.height(kind, root)?;
+        let first = self.refer(root, kind, height);
+        if !first.map_err(|wrong| damage(root, wrong))? {
+            return Ok(());
+        }
+        let visit = Visit {
+            block: root,
+            low: 0,
+            high: u64::MAX,
+            height,
+            root: true,
+        };
+        push(&mut self.todo, visit)?;
+        while let Some(v) = self.todo.pop() {
+            self.load(v.block, NODE_XOR)?;
+            self.with_buffer(|s, block| {
+                let node = s.node(block, kind, v.height, v.root);
+                let node = node.map_err(|wrong| damage(v.block, wrong))?;
+                s.keys(&node, &v).map_err(|wrong| damage(v.block, wrong))?;
+                if v.height > 0 {
+                    return s.children(&node, &v, kind);
+                }
+                for i in 0..node.entries {
+                    let (Some(key), Some(value)) = (node.key(i), node.value(i)) else {
+                        return Err(damage(v.block, Wrong::Layout));
+                    };
+                    each(s, key, value).map_err(|wrong| damage(v.block, wrong))?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keys ascend within the bounds.
+    fn keys(&self, node: &Node<'_>, v: &Visit) -> Result<(), Wrong> {
+        let mut low = Some(v.low);
+        for i in 0..node.entries {
+            let key = node.key(i).ok_or(Wrong::Layout)?;
+            if low.is_none_or(|low| key < low) || key > v.high {
+                return Err(Wrong::Keys);
+            }
+            low = key.checked_add(1);
+        }
+        Ok(())
+    }
+
+    /// Notes a node's references, and what is to be visited below, the leftmost first.
+    fn children(&mut self, node: &Node<'_>, v: &Visit, kind: Kind) -> Outcome<(), D> {
+        let height = v.height.saturating_sub(1);
+        let begin = self.todo.len();
+        for i in 0..node.entries {
+            let (Some(block), Some(low)) = (node.pointer(i), node.key(i)) else {
+                return Err(damage(v.block, Wrong::Layout));
+            };
+            let high = node
+                .key(i.saturating_add(1))
+                .filter(|_| i.saturating_add(1) < node.entries)
+                .map_or(v.high, |next| next.saturating_sub(1));
+            let first = self.refer(block, kind, height);
+            if first.map_err(|wrong| damage(v.block, wrong))? {
+                self.disk.prefetch(block);
+                let visit = Visit {
+                    block,
+                    low,
+                    high,
+                    height,
+                    root: false,
+                };
+                push(&mut self.todo, visit)?;
+            }
+        }
+        if let Some(added) = self.todo.get_mut(begin..) {
+            added.reverse();
+        }
+        Ok(())
+    }
+
+    /// Counts of a bitmap block's first `limit` places, which `each` sees.
+    fn bitmap(
+        &mut self,
+        entry: &IndexEntry,
+        limit: u64,
+        tally: &mut Tally,
+        mut each: impl FnMut(&mut Self, u64, u8),
+    ) -> Outcome<(), D> {
+        self.load(entry.block, BITMAP_XOR)?;
+        self.with_buffer(|s, block| {
+            let mut found = 0;
+            for i in 0..limit {
+                let count = bitmap_count(block, i);
+                if count > 0 {
+                    tally.used = tally.used.saturating_add(1);
+                } else if i >= u64::from(entry.none_free_before) {
+                    found += 1;
+                }
+                if count == 3 {
+                    tally.many = tally.many.saturating_add(1);
+                }
+                each(s, i, count);
+            }
+            tally.usable = tally
+                .usable
+                .saturating_add(u64::from(entry.free).min(found));
+        });
+        Ok(())
+    }
+
+    /// The metadata space map: counts of all blocks.
+    fn metadata_map(&mut self, root: &MapRoot) -> Outcome<(), D> {
+        if self.count(root.bitmaps).is_none() {
+            return Err(damage(root.bitmaps, Wrong::Pointer));
+        }
+        self.load(root.bitmaps, INDEX_XOR)?;
+        let mut index = Array::new();
+        for i in 0..bitmaps_of(root.blocks) {
+            let at = usize::try_from(i).ok().and_then(|i| i.checked_mul(16));
+            let entry = at
+                .and_then(|at| bytes::<16>(&self.buffer, at.checked_add(16)?))
+                .and_then(|v| IndexEntry::decode(&v))
+                .ok_or(damage(root.bitmaps, Wrong::Index))?;
+            if self.count(entry.block).is_none() {
+                return Err(damage(root.bitmaps, Wrong::Pointer));
+            }
+            self.disk.prefetch(entry.block);
+            push(&mut index, entry)?;
+        }
+        let mut tally = Tally::default();
+        for (i, entry) in (0u64..).zip(index.iter()) {
+            let first = i.saturating_mul(BITMAP_ENTRIES);
+            let limit = root.blocks.saturating_sub(first).min(BITMAP_ENTRIES);
+            self.bitmap(entry, limit, &mut tally, |s, at, count| {
+                let at = usize::try_from(first.saturating_add(at)).ok();
+                if let Some(c) = at.and_then(|at| s.counts.get_mut(at)) {
+                    *c = u32::from(count);
+                }
+            })?;
+        }
+        if tally.used != root.allocated {
+            return Err(damage(root.bitmaps, Wrong::Index));
+        }
+        let free = root.blocks.saturating_sub(root.allocated);
+        self.findings.hidden = free.saturating_sub(tally.usable);
+        // Whoever is "three or more" so far has its count in this tree.
+        self.own(format::SUPERBLOCK_LOCATION, Kind::Superblock)?;
+        self.own(root.bitmaps, Kind::Index)?;
+        for entry in index.iter() {
+            self.own(entry.block, Kind::Bitmap)?;
+        }
+        let mut many = tally.many;
+        self.walk(Kind::MetadataCounts, root.counts, |s, key, value| {
+            let count = u32_at(value, 0).ok_or(Wrong::Layout)?;
+            let at = usize::try_from(key).map_err(|_| Wrong::Overflow)?;
+            let known = s.counts.get_mut(at).ok_or(Wrong::Overflow)?;
+            if *known != 3 || !(3..=COUNT_MAX).contains(&count) {
+                return Err(Wrong::Overflow);
+            }
+            *known = count;
+            many = many.saturating_sub(1);
+            Ok(())
+        })?;
+        if many != 0 {
+            return Err(damage(root.counts, Wrong::Overflow));
+        }
+        Ok(())
+    }
+
+    /// The data space map: counts of all chunks.
+    fn data_map(&mut self, root: &MapRoot) -> Outcome<(), D> {
+        if root.blocks >= format::CHUNK_LIMIT {
+            return Err(damage(format::SUPERBLOCK_LOCATION, Wrong::Size));
+        }
+        self.chunks.count = root.blocks;
+        let wanted = bitmaps_of(root.blocks);
+        let mut index: Array<IndexEntry> = Array::new();
+        let mut memory = true;
+        self.walk(Kind::DataIndex, root.bitmaps, |_, key, value| {
+            let at = index.len();
+            if u64::try_from(at) != Ok(key) || key >= wanted {
+                return Err(Wrong::Index);
+            }
+            let entry = IndexEntry::decode(value).ok_or(Wrong::Layout)?;
+            memory &= insert(&mut index, at, entry);
+            Ok(())
+        })?;
+        if !memory {
+            return Err(Failure::NoMemory);
+        }
+        if u64::try_from(index.len()) != Ok(wanted) {
+            return Err(damage(root.bitmaps, Wrong::Index));
+        }
+        // Their number fits what is on the disk now.
+        if root.blocks <= TALLY_MAX {
+            let bytes = usize::try_from(root.blocks.div_ceil(2)).map_err(|_| Failure::NoMemory)?;
+            self.chunks.nibbles = Some(array(bytes, |_| 0).ok_or(Failure::NoMemory)?);
+        }
+        let mut tally = Tally::default();
+        for (i, entry) in (0u64..).zip(index.iter()) {
+            self.own(entry.block, Kind::Bitmap)?;
+            // What follows is read meanwhile.
+            let ahead = usize::try_from(i)
+                .ok()
+                .and_then(|i| i.checked_add(64))
+                .and_then(|i| index.get(i));
+            if let Some(ahead) = ahead.filter(|e| self.count(e.block).is_some()) {
+                self.disk.prefetch(ahead.block);
+            }
+            let first = i.saturating_mul(BITMAP_ENTRIES);
+            let limit = root.blocks.saturating_sub(first).min(BITMAP_ENTRIES);
+            self.bitmap(entry, limit, &mut tally, |s, at, count| {
+                s.chunks.set_count(first.saturating_add(at), count);
+            })?;
+        }
+        if tally.used != root.allocated {
+            return Err(damage(root.bitmaps, Wrong::Index));
+        }
+        let mut many = tally.many;
+        self.walk(Kind::DataCounts, root.counts, |s, key, value| {
+            let count = u32_at(value, 0).ok_or(Wrong::Layout)?;
+            if key >= s.chunks.count
+                || s.chunks.count_of(key) != 3
+                || !(3..=COUNT_MAX).contains(&count)
+            {
+                return Err(Wrong::Overflow);
+            }
+            many = many.checked_sub(1).ok_or(Wrong::Overflow)?;
+            Ok(())
+        })?;
+        if many != 0 {
+            return Err(damage(root.counts, Wrong::Overflow));
+        }
+        Ok(())
+    }
+
+    /// The trees of details and of mappings that a superblock names.
+    fn devices(&mut self, mappings: u64, details: u64) -> Outcome<(), D> {
+        self.walk(Kind::Details, details, |s, _, value| {
+            let value = bytes(value, 0).ok_or(Wrong::Layout)?;
+            let d = Details::decode(&value).ok_or(Wrong::Layout)?;
+            if d.creation_time > s.time || d.snapshotted_time > s.time {
+                return Err(Wrong::Time);
+            }
+            Ok(())
+        })?;
+        let mut roots = Array::new();
+        let mut memory = true;
+        self.walk(Kind::Devices, mappings, |_, _, value| {
+            let root = u64_at(value, 0).ok_or(Wrong::Layout)?;
+            let at = roots.len();
+            memory &= insert(&mut roots, at, root);
+            Ok(())
+        })?;
+        if !memory {
+            return Err(Failure::NoMemory);
+        }
+        for root in roots.iter() {
+            self.walk(Kind::Device, *root, |s, _, value| {
+                let (chunk, time) = format::unpack(u64_at(value, 0).ok_or(Wrong::Layout)?);
+                if chunk >= s.chunks.count {
+                    return Err(Wrong::Chunk);
+                }
+                if time > s.time {
+                    return Err(Wrong::Time);
+                }
+                if !s.chunks.map(chunk) {
+                    return Err(Wrong::ChunkCount);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The metadata snapshot and its trees.
+    fn snapshot(&mut self, block: u64) -> Outcome<(), D> {
+        self.own(block, Kind::Superblock)?;
+        self.load(block, format::SUPERBLOCK_CSUM_XOR)?;
+        let sb = self.with_buffer(|s, bytes| {
+            let sum = s
+                .disk
+                .checksum(format::checksummed(bytes), format::SUPERBLOCK_CSUM_XOR);
+            format::check(bytes, block, sum).ok()?;
+            Superblock::decode(bytes)
+        });
+        let sb = sb.ok_or(damage(block, Wrong::Snapshot))?;
+        self.devices(sb.mapping_root, sb.details_root)
+    }
+}
+
+/// Whether the metadata on `disk` can be opened, whose superblock is `sb`.
+pub(crate) fn check<D: Disk>(disk: &mut D, sb: &Superblock) -> Outcome<Findings, D> {
+    let bad_size = damage(format::SUPERBLOCK_LOCATION, Wrong::Size);
+    let (Some(metadata), Some(data)) = (
+        MapRoot::decode(&sb.metadata_map),
+        MapRoot::decode(&sb.data_map),
+    ) else {
+        return Err(bad_size);
+    };
+    // A device that has shrunk is refused later, as dm-thin does, unless blocks in use are gone.
+    if metadata.blocks == 0 || metadata.blocks > MAX_BLOCKS {
+        return Err(bad_size);
+    }
+    let n = usize::try_from(metadata.blocks).map_err(|_| Failure::NoMemory)?;
+    let mut c = Check {
+        disk,
+        counts: array(n, |_| 0).ok_or(Failure::NoMemory)?,
+        refs: array(n, |_| 0).ok_or(Failure::NoMemory)?,
+        tags: array(n, |_| 0).ok_or(Failure::NoMemory)?,
+        todo: Array::new(),
+        buffer: array(BLOCK_SIZE, |_| 0).ok_or(Failure::NoMemory)?,
+        chunks: Chunks {
+            count: 0,
+            nibbles: None,
+        },
+        time: sb.time,
+        findings: Findings::default(),
+    };
+    c.metadata_map(&metadata)?;
+    c.data_map(&data)?;
+    c.devices(sb.mapping_root, sb.details_root)?;
+    if sb.held_root != 0 {
+        c.snapshot(sb.held_root)?;
+    }
+    Ok(c.findings)
+}
