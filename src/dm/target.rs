@@ -561,25 +561,28 @@ impl<T: Target> Drop for Registration<T> {
 /// Room for the arguments of one table line or message.
 const MAX_ARGS: usize = 32;
 
-/// Runs `f` with the C argument vector as text; `None` when it is too long or not UTF-8.
+/// What stands for arguments that are no text: no number, no keyword, and no device's path. Those
+/// of neighbouring arguments differ, as most likely the arguments do.
+const NO_TEXT: [&str; 3] = ["\u{fffd}0", "\u{fffd}1", "\u{fffd}2"];
+
+/// Runs `f` with the C argument vector as text. What is beyond [`MAX_ARGS`] is left out: no target
+/// looks that far, and none takes that many for fewer.
 ///
 /// # Safety
 ///
 /// `argv` holds `argc` C strings that are valid for the call.
-unsafe fn with_args<R>(
-    argc: c_uint,
-    argv: *mut *mut c_char,
-    f: impl FnOnce(&[&str]) -> R,
-) -> Option<R> {
+unsafe fn with_args<R>(argc: c_uint, argv: *mut *mut c_char, f: impl FnOnce(&[&str]) -> R) -> R {
     let mut room = [""; MAX_ARGS];
-    let n = argc as usize;
-    let args = room.get_mut(..n)?;
-    for (i, a) in args.iter_mut().enumerate() {
+    let mut n = 0;
+    for (i, a) in room.iter_mut().enumerate().take(argc as usize) {
         // SAFETY: within `argc`, by the caller's promise.
         let c = unsafe { CStr::from_char_ptr(*argv.add(i)) };
-        *a = c.to_str().ok()?;
+        *a = c
+            .to_str()
+            .unwrap_or_else(|_| NO_TEXT.get(i % NO_TEXT.len()).copied().unwrap_or(""));
+        n = i.saturating_add(1);
     }
-    Some(f(args))
+    f(room.get(..n).unwrap_or(&[]))
 }
 
 extern "C" fn ctr<T: Target>(
@@ -593,14 +596,7 @@ extern "C" fn ctr<T: Target>(
     // function.
     let ctx = unsafe { &(*ti.get().type_.cast::<Inner<T>>()).ctx };
     // SAFETY: argc and argv are device-mapper's.
-    let built = unsafe { with_args(argc, argv, |args| T::ctr(ctx, &mut ti, args)) };
-    let r = match built {
-        Some(r) => r,
-        None => Err(CtrError::new(
-            EINVAL,
-            c"Too many arguments, or not valid text",
-        )),
-    };
+    let r = unsafe { with_args(argc, argv, |args| T::ctr(ctx, &mut ti, args)) };
     match r {
         Ok(target) => {
             // SAFETY: the target is valid and ours to fill in.
@@ -749,7 +745,7 @@ extern "C" fn message<T: Target>(
     // SAFETY: argc and argv are device-mapper's.
     let r = unsafe { with_args(argc, argv, |args| target.message(&ti, args, &mut out)) };
     from_result(|| {
-        r.unwrap_or(Err(EINVAL))?;
+        r?;
         // 1 tells device-mapper that there is a reply.
         Ok(c_int::from(!out.is_empty()))
     })

@@ -54,9 +54,16 @@ impl Default for PoolFeatures {
 pub(crate) struct PoolArgs<'a> {
     pub(crate) metadata: &'a str,
     pub(crate) data: &'a str,
+    /// What is wrong with them is said after the devices have been opened, as dm-thin does.
+    pub(crate) sizes: Result<Sizes, PoolArgsError>,
+    pub(crate) features: PoolFeatures,
+}
+
+/// The numbers of a pool's table line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sizes {
     pub(crate) chunk_sectors: u64,
     pub(crate) low_water_chunks: u64,
-    pub(crate) features: PoolFeatures,
 }
 
 /// What is wrong with a pool's table line.
@@ -88,6 +95,21 @@ pub(crate) fn parse_u64(s: &str) -> Option<u64> {
     Some(v)
 }
 
+/// Decimal digits only, as the kernel's sscanf takes them for `%u` (device-mapper reads the counts
+/// of table lines so): 64 bits that stay at the largest value, of which the low half counts.
+pub(crate) fn parse_count(s: &str) -> Option<u32> {
+    if s.is_empty() {
+        return None;
+    }
+    let mut v: u64 = 0;
+    for b in s.bytes() {
+        let d = b.checked_sub(b'0').filter(|d| *d < 10)?;
+        v = v.saturating_mul(10).saturating_add(u64::from(d));
+    }
+    // The mask leaves 32 bits.
+    Some((v & u64::from(u32::MAX)) as u32)
+}
+
 /// A thin device's id: 24 bits.
 pub(crate) fn parse_dev_id(s: &str) -> Option<DevId> {
     let v = parse_u64(s)?;
@@ -108,7 +130,7 @@ fn parse_features<'a>(
         Names::DropIn => 4,
         Names::Own => 7,
     };
-    let count = parse_u64(count)
+    let count = parse_count(count)
         .and_then(|n| usize::try_from(n).ok())
         .filter(|n| *n <= max && *n <= left)
         .ok_or(PoolArgsError::FeatureCount)?;
@@ -160,17 +182,23 @@ pub(crate) fn parse_pool<'a>(
         return Err(PoolArgsError::SameDevice);
     }
     let features = parse_features(rest.iter().copied(), rest.len().saturating_sub(1), names)?;
+    Ok(PoolArgs {
+        metadata,
+        data,
+        sizes: parse_sizes(chunk, low_water),
+        features,
+    })
+}
+
+fn parse_sizes(chunk: &str, low_water: &str) -> Result<Sizes, PoolArgsError> {
     let chunk_sectors = parse_u64(chunk)
         .filter(|n| (CHUNK_STEP_SECTORS..=CHUNK_MAX_SECTORS).contains(n))
         .filter(|n| n & (CHUNK_STEP_SECTORS - 1) == 0)
         .ok_or(PoolArgsError::ChunkSize)?;
     let low_water_chunks = parse_u64(low_water).ok_or(PoolArgsError::LowWater)?;
-    Ok(PoolArgs {
-        metadata,
-        data,
+    Ok(Sizes {
         chunk_sectors,
         low_water_chunks,
-        features,
     })
 }
 

@@ -289,21 +289,24 @@ impl Target for PoolTarget {
             Names::DropIn => table.params.drr_default,
         };
         let found = (|| {
+            let sizes = a.sizes.map_err(refusal)?;
             let (Some(md), Some(metadata_dev), Some(data_dev)) =
                 (ti.mapped_dev(), metadata.bdev(), data.bdev())
             else {
                 return Err(CtrError::new(EINVAL, c"Error getting data device"));
             };
-            table.find_or_create(&Request {
+            let request = Request {
                 md,
                 metadata_dev,
                 data_dev,
-                chunk_sectors: a.chunk_sectors,
+                chunk_sectors: sizes.chunk_sectors,
                 features: a.features,
                 drr,
-            })
+            };
+            let (pool, created) = table.find_or_create(&request)?;
+            Ok((pool, created, sizes.low_water_chunks))
         })();
-        let (pool, created) = match found {
+        let (pool, created, low_water_chunks) = match found {
             Ok(p) => p,
             Err(e) => {
                 ti.put_device(metadata);
@@ -316,7 +319,7 @@ impl Target for PoolTarget {
             pool,
             metadata,
             data,
-            low_water_chunks: a.low_water_chunks,
+            low_water_chunks,
             requested: a.features,
         };
         let refused = if !created

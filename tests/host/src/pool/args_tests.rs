@@ -3,8 +3,8 @@
 //! Table lines: what is read comes back as it was, and each wrong argument is named.
 
 use super::args::{
-    parse_dev_id, parse_pool, parse_u64, write_features, Names, PoolArgsError, CHUNK_MAX_SECTORS,
-    CHUNK_STEP_SECTORS,
+    parse_count, parse_dev_id, parse_pool, parse_u64, write_features, Names, PoolArgsError,
+    CHUNK_MAX_SECTORS, CHUNK_STEP_SECTORS,
 };
 use proptest::prelude::*;
 
@@ -63,7 +63,7 @@ proptest! {
         let good = (CHUNK_STEP_SECTORS..=CHUNK_MAX_SECTORS).contains(&n)
             && n % CHUNK_STEP_SECTORS == 0;
         let text = n.to_string();
-        let r = parse_pool(&["a", "b", &text, "0"], Names::DropIn);
+        let r = parse_pool(&["a", "b", &text, "0"], Names::DropIn).unwrap().sizes;
         prop_assert_eq!(r.is_ok(), good);
         if !good {
             prop_assert_eq!(r.unwrap_err(), PoolArgsError::ChunkSize);
@@ -114,7 +114,25 @@ fn each_wrong_argument_is_named() {
         ),
     ];
     for (args, names, want) in cases {
-        assert_eq!(parse_pool(args, names).unwrap_err(), want, "{args:?}");
+        let r = parse_pool(args, names).and_then(|a| a.sizes);
+        assert_eq!(r.unwrap_err(), want, "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_sizes_do_not_hide_the_devices() {
+    let a = parse_pool(&["a", "b", "x", "y"], Names::DropIn).unwrap();
+    assert_eq!((a.metadata, a.data), ("a", "b"));
+    assert_eq!(a.sizes, Err(PoolArgsError::ChunkSize));
+}
+
+#[test]
+fn counts_are_read_as_sscanf_reads_them() {
+    assert_eq!(parse_count("007"), Some(7));
+    assert_eq!(parse_count("4294967298"), Some(2));
+    assert_eq!(parse_count("18446744073709551618"), Some(u32::MAX));
+    for text in ["", "+1", "-1", "1x", " 1", "x"] {
+        assert_eq!(parse_count(text), None, "{text:?}");
     }
 }
 
