@@ -241,3 +241,27 @@ fn prune(dir: &Path, keep: usize) {
         let _ = fs::remove_dir_all(path);
     }
 }
+
+/// The program that guest tests of hostile input run, linked statically so that any root runs it.
+pub fn hostile() -> Result<PathBuf> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let dir = paths::target().join("guest");
+    let step = ui::step("building the hostile-input program");
+    let mut c = proc::command("cargo");
+    c.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "hostile",
+        "--target",
+        TARGET,
+    ]);
+    // Named target: otherwise the flags would apply to build scripts and macros as well.
+    c.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    c.env("CARGO_TARGET_DIR", &dir)
+        .current_dir(paths::checkout());
+    proc::output(&mut c)?;
+    step.done();
+    Ok(dir.join(TARGET).join("release/hostile"))
+}

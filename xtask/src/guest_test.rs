@@ -51,6 +51,8 @@ pub struct Test {
     pub solo: bool,
     /// The only kind of kernel it is for
     pub kernel: Option<KernelKind>,
+    /// Runs $TESTS/bin/hostile
+    pub hostile: bool,
     /// Why it may be skipped
     pub skip_ok: Option<String>,
 }
@@ -114,6 +116,8 @@ pub struct Setup {
     pub kernel: Kernel,
     pub module: Built,
     pub dir: PathBuf,
+    /// Program for the tests that ask for it
+    pub hostile: Option<PathBuf>,
     pub env: Vec<(String, String)>,
     /// Boots at once
     pub jobs: usize,
@@ -176,6 +180,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
         long: false,
         solo: false,
         kernel: None,
+        hostile: false,
         skip_ok: None,
     };
     for line in header {
@@ -221,6 +226,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
                         _ => bail!("{word}: stock or debug is wanted"),
                     })
                 }
+                "hostile" => test.hostile = yes()?,
                 _ => bail!("unknown key {k:?} in the vm line"),
             }
         }
@@ -347,6 +353,9 @@ fn boot(
     vm.smp = first.needs.smp;
     vm.disks = first.needs.disks.clone();
     vm.image = first.needs.image;
+    if batch.tests.iter().any(|t| t.hostile) {
+        vm.programs.extend(setup.hostile.clone());
+    }
     vm.env = setup.env.clone();
     let patience = |d: Duration| d.saturating_mul(setup.kernel.pace);
     vm.timeout = patience(BOOT);

@@ -9,6 +9,8 @@ use walkdir::WalkDir;
 
 /// The one folder whose code may be unsafe.
 const UNSAFE_DIR: &str = "src/dm";
+/// A file of the guest's own: device-mapper's control device has no safe call.
+const UNSAFE_FILE: &str = "tests/hostile/src/ioctl.rs";
 
 #[derive(clap::Args)]
 #[command(after_help = "Exits with 0 only when every check passes; all of them are run.")]
@@ -138,7 +140,7 @@ fn unsafe_stays() -> Result<()> {
             let e = e.context("cannot list sources")?;
             let rel = e.path().strip_prefix(&top).unwrap_or(e.path());
             let rust = rel.extension().is_some_and(|x| x == "rs");
-            if !rust || rel.starts_with(UNSAFE_DIR) {
+            if !rust || rel.starts_with(UNSAFE_DIR) || rel == Path::new(UNSAFE_FILE) {
                 continue;
             }
             let text = fs::read_to_string(e.path())

@@ -83,6 +83,8 @@ pub struct Vm {
     /// Whether the demo's image is on a read-only disk
     pub image: bool,
     pub share: Option<PathBuf>,
+    /// For $TESTS/bin
+    pub programs: Vec<PathBuf>,
     pub icount: bool,
     /// Environment of the job
     pub env: Vec<(String, String)>,
@@ -101,6 +103,7 @@ impl Vm {
             disks: Vec::new(),
             image: false,
             share: None,
+            programs: Vec::new(),
             icount: false,
             env: Vec::new(),
             timeout: Duration::from_secs(600),
@@ -379,6 +382,11 @@ impl Vm {
                         .arg(from)
                         .arg(drr.join("tests")),
                 )?;
+                let bin = drr.join("tests/bin");
+                fs::create_dir_all(&bin).context("cannot make the tests' bin")?;
+                for program in &self.programs {
+                    proc::output(proc::command("cp").arg(program).arg(&bin))?;
+                }
                 let lines: String = list.iter().map(|(n, s)| format!("{n} {s}\n")).collect();
                 fs::write(drr.join("list"), lines).context("cannot write the test list")?;
             }

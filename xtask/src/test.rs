@@ -213,7 +213,12 @@ fn guest_tests(args: &Args, mut tests: Vec<Test>, totals: &Mutex<Totals>) -> Res
             .with_context(|| format!("--env {word}: NAME=VALUE is wanted"))?;
         env.push((name.into(), value.into()));
     }
+    let hostile = match tests.iter().any(|t| t.hostile) {
+        true => Some(build::hostile()?),
+        false => None,
+    };
     let setup = Setup {
+        hostile,
         kernel,
         module,
         dir: paths::checkout().join("tests/guest"),
