@@ -156,7 +156,8 @@ pub(crate) struct Ti<'a> {
 /// # Invariants
 ///
 /// `raw` came from `dm_get_device` for a target of this module, and is given back in its
-/// constructor's error path or its destructor.
+/// constructor's error path or its destructor. The target takes no device again with a wider
+/// access than before (`Ti::get_device`).
 pub(crate) struct DmDev {
     raw: NonNull<bindings::dm_dev>,
 }
@@ -300,6 +301,10 @@ impl Ti<'_> {
     }
 
     /// Opens a device by path or number. Sleeps.
+    ///
+    /// A target that might take one device twice must take it with the wider access first: on a
+    /// wider one device-mapper opens the device anew and frees what it gave out before
+    /// (drivers/md/dm-table.c, `upgrade_mode`, 7.2).
     pub(crate) fn get_device(&mut self, path: &str, access: Access) -> Result<DmDev> {
         let path = kernel::str::CString::try_from_fmt(fmt!("{path}"))?;
         let mode = match access {

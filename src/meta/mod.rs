@@ -702,7 +702,14 @@ impl State {
         let at = format::SUPERBLOCK_LOCATION;
         let sb = self.store.superblock(at, Superblock::decode)?.ok_or(EIO)?;
         // A device that lost writes may hold something else than what was committed.
-        self.hidden = inspect(self.dev, &sb).map_err(|e| e.errno)?;
+        match inspect(self.dev, &sb) {
+            Ok(hidden) => self.hidden = hidden,
+            // It passed when it was opened: better trusted than a pool that fails.
+            Err(e) if e.errno == ENOMEM => {
+                pr_warn!("no memory to inspect the metadata after a roll-back\n");
+            }
+            Err(e) => return Err(e.errno),
+        }
         self.store.open(&sb.data_map, &sb.metadata_map)?;
         self.load()?;
         if let Some(blocks) = self.threshold {

@@ -255,9 +255,16 @@ impl Pool {
     }
 
     /// Fails what waits for space from now on, until the pool is in write mode again.
+    /// Nothing happens unless it is out of data space now.
     pub(crate) fn stop_queueing(&self) {
-        let v = self.flags.load(Relaxed) | flag::ERROR_IF_NO_SPACE;
-        self.flags.store(v, Relaxed);
+        {
+            let _serial = self.mode_lock.write();
+            if self.mode() != Mode::OutOfDataSpace {
+                return;
+            }
+            let v = self.flags.load(Relaxed) | flag::ERROR_IF_NO_SPACE;
+            self.flags.store(v, Relaxed);
+        }
         self.event();
         self.each_thin(|t| t.fail_waiting(Status::NoSpace));
     }

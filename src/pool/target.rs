@@ -274,14 +274,15 @@ impl Target for PoolTarget {
         } else {
             Access::ReadWrite
         };
-        let metadata = ti
-            .get_device(a.metadata, access)
-            .map_err(|e| CtrError::new(e, c"Error opening metadata block device"))?;
-        let data = match ti.get_device(a.data, Access::ReadWrite) {
+        // The one with the wider access first: the two may be one device under two names.
+        let data = ti
+            .get_device(a.data, Access::ReadWrite)
+            .map_err(|e| CtrError::new(e, c"Error getting data device"))?;
+        let metadata = match ti.get_device(a.metadata, access) {
             Ok(d) => d,
             Err(e) => {
-                ti.put_device(metadata);
-                return Err(CtrError::new(e, c"Error getting data device"));
+                ti.put_device(data);
+                return Err(CtrError::new(e, c"Error opening metadata block device"));
             }
         };
         let drr = match names {

@@ -49,6 +49,8 @@ pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
     if bio.bytes() == 0 {
         if pool.meta.changed_this_transaction(&thin.open) {
             thin.wait_for(WaitFor::Commit, bio);
+        } else if thin.flush_is_void(&bio) {
+            bio.end(Status::IoError);
         } else {
             bio.set_dev(pool.data_dev);
             bio.submit();
@@ -93,6 +95,11 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, token: Token, m: Mapping) {
     if bio.is_flush() && pool.meta.inserted_this_transaction(&thin.open) {
         pool.epochs.leave(token);
         thin.wait_for(WaitFor::Commit, bio);
+        return;
+    }
+    if thin.flush_is_void(&bio) {
+        pool.epochs.leave(token);
+        bio.end(Status::IoError);
         return;
     }
     let (_, off) = pool.geometry.split(bio.sector());
@@ -286,7 +293,16 @@ pub(crate) fn complete(pool: &Pool, mut jobs: Queue<Job>) {
                 }
             });
         });
+        // First those that are in an epoch: what failed may have to wait for one.
+        let mut failed = Queue::new();
         while let Some(job) = batch.pop() {
+            if job.token.is_some() {
+                job.finish();
+            } else {
+                failed.push(job);
+            }
+        }
+        while let Some(job) = failed.pop() {
             job.finish();
         }
     }

@@ -34,14 +34,16 @@ pub(crate) fn map(thin: &Thin, mut bio: Bio) -> MapIo {
         Op::Read | Op::Write | Op::Flush => {}
         Op::Other => return end(bio, Status::NotSupported),
     }
-    if bio.is_flush() && pool.meta.changes_were_aborted(&thin.open) {
-        // What the submitter wants durable was rolled back.
+    if thin.flush_is_void(&bio) {
         return end(bio, Status::IoError);
     }
     if bio.bytes() == 0 {
         // What was mapped since the last commit must become durable with the data.
         if pool.meta.changed_this_transaction(&thin.open) {
             return wait(thin, WaitFor::Commit, bio);
+        }
+        if thin.flush_is_void(&bio) {
+            return end(bio, Status::IoError);
         }
         bio.set_dev(pool.data_dev);
         return MapIo::Remapped(bio);
@@ -56,6 +58,10 @@ pub(crate) fn map(thin: &Thin, mut bio: Bio) -> MapIo {
             if bio.is_flush() && pool.meta.inserted_this_transaction(&thin.open) {
                 pool.epochs.leave(token);
                 return wait(thin, WaitFor::Commit, bio);
+            }
+            if thin.flush_is_void(&bio) {
+                pool.epochs.leave(token);
+                return end(bio, Status::IoError);
             }
             m.chunk
         }

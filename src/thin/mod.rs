@@ -254,6 +254,13 @@ impl Thin {
         }
     }
 
+    /// Whether the bio asks for durability of what was rolled back. A roll-back says so before it
+    /// clears the signs of changes: whoever finds nothing changed, and would let the bio go
+    /// without a commit, must ask this after that.
+    pub(crate) fn flush_is_void(&self, bio: &Bio) -> bool {
+        bio.is_flush() && self.pool.meta.changes_were_aborted(&self.open)
+    }
+
     /// Marks the bios that the commit which begins now is for.
     pub(crate) fn begin_flush(&self) {
         self.waiting.with(|w| {

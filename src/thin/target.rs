@@ -142,19 +142,20 @@ impl Target for ThinTarget {
         };
         let mut taken = Taken::default();
         let built = (|| {
+            if origin_path == Some(pool_path) {
+                return Err(ORIGIN_IS_POOL);
+            }
+            // The pool first: see `Ti::get_device`.
+            let pool_dev = taken.pool_dev.insert(
+                ti.get_device(pool_path, Access::AsTable)
+                    .map_err(|e| CtrError::new(e, c"Error opening pool device"))?,
+            );
             if let Some(path) = origin_path {
-                if path == pool_path {
-                    return Err(ORIGIN_IS_POOL);
-                }
                 taken.origin_dev = Some(
                     ti.get_device(path, Access::Read)
                         .map_err(|e| CtrError::new(e, c"Error opening origin device"))?,
                 );
             }
-            let pool_dev = taken.pool_dev.insert(
-                ti.get_device(pool_path, Access::AsTable)
-                    .map_err(|e| CtrError::new(e, c"Error opening pool device"))?,
-            );
             let origin = match &taken.origin_dev {
                 None => None,
                 // Under whatever name.
