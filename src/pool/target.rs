@@ -274,15 +274,22 @@ impl Target for PoolTarget {
         } else {
             Access::ReadWrite
         };
-        // The one with the wider access first: the two may be one device under two names.
+        let open_metadata = |ti: &mut Ti<'_>| {
+            ti.get_device(a.metadata, access)
+                .map_err(|e| CtrError::new(e, c"Error opening metadata block device"))
+        };
+        // What is wrong with it is said first, but the data device is taken before it: the two may
+        // be one device under two names (`Ti::get_device`).
+        let probe = open_metadata(ti)?;
+        ti.put_device(probe);
         let data = ti
             .get_device(a.data, Access::ReadWrite)
             .map_err(|e| CtrError::new(e, c"Error getting data device"))?;
-        let metadata = match ti.get_device(a.metadata, access) {
+        let metadata = match open_metadata(ti) {
             Ok(d) => d,
             Err(e) => {
                 ti.put_device(data);
-                return Err(CtrError::new(e, c"Error opening metadata block device"));
+                return Err(e);
             }
         };
         let drr = match names {

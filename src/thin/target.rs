@@ -142,19 +142,25 @@ impl Target for ThinTarget {
         };
         let mut taken = Taken::default();
         let built = (|| {
-            if origin_path == Some(pool_path) {
-                return Err(ORIGIN_IS_POOL);
+            let open_origin = |ti: &mut Ti<'_>, path| {
+                ti.get_device(path, Access::Read)
+                    .map_err(|e| CtrError::new(e, c"Error opening origin device"))
+            };
+            if let Some(path) = origin_path {
+                if path == pool_path {
+                    return Err(ORIGIN_IS_POOL);
+                }
+                // What is wrong with it is said first, but the pool is taken before it: see
+                // `Ti::get_device`.
+                let probe = open_origin(ti, path)?;
+                ti.put_device(probe);
             }
-            // The pool first: see `Ti::get_device`.
             let pool_dev = taken.pool_dev.insert(
                 ti.get_device(pool_path, Access::AsTable)
                     .map_err(|e| CtrError::new(e, c"Error opening pool device"))?,
             );
             if let Some(path) = origin_path {
-                taken.origin_dev = Some(
-                    ti.get_device(path, Access::Read)
-                        .map_err(|e| CtrError::new(e, c"Error opening origin device"))?,
-                );
+                taken.origin_dev = Some(open_origin(ti, path)?);
             }
             let origin = match &taken.origin_dev {
                 None => None,
