@@ -30,7 +30,7 @@ pub fn run(_args: Args) -> Result<i32> {
     }
     let sudo = if host::is_root() { "" } else { "sudo " };
     for need in host::needs()? {
-        let package = need.debian_name();
+        let package = &need.package;
         let fix = format!("{sudo}apt-get install -y {package}");
         say(
             need.met(),

@@ -11,20 +11,11 @@ use std::sync::OnceLock;
 pub struct Need {
     pub files: Vec<String>,
     pub package: String,
-    pub older_package: Option<String>,
 }
 
 impl Need {
     pub fn met(&self) -> bool {
         self.files.iter().any(|f| Path::new(f).exists())
-    }
-
-    /// The package's name in this machine's release.
-    pub fn debian_name(&self) -> &str {
-        match &self.older_package {
-            Some(older) if !known(&self.package) => older,
-            _ => &self.package,
-        }
     }
 }
 
@@ -47,20 +38,12 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Whether this machine's apt knows the package.
-fn known(package: &str) -> bool {
-    let shown =
-        proc::output(proc::command("apt-cache").args(["show", "--no-all-versions", package]));
-    shown.is_ok_and(|s| !s.trim().is_empty())
-}
-
 /// The apt line that installs what is missing; `None` when nothing is.
 pub fn install_line() -> Result<Option<Vec<String>>> {
     let mut names: Vec<String> = Vec::new();
     for need in needs()?.iter().filter(|n| !n.met()) {
-        let name = need.debian_name().to_string();
-        if !names.contains(&name) {
-            names.push(name);
+        if !names.contains(&need.package) {
+            names.push(need.package.clone());
         }
     }
     if names.is_empty() {

@@ -5,6 +5,7 @@
 //! the run. A run ends with an exit status, or the VM is lost; the two are kept apart.
 
 use crate::build::Built;
+use crate::emulator::Emulator;
 use crate::guest_test::KernelKind;
 use crate::kernel::Kernel;
 use crate::roots::{self, Root};
@@ -155,7 +156,8 @@ impl Vm {
         let sockets = proc::Scratch::in_dir(&std::env::temp_dir())?;
 
         let initrd = self.initrd(job, accel, scratch.path())?;
-        let mut qemu = proc::command("qemu-system-x86_64");
+        let emulator = Emulator::ensure()?;
+        let mut qemu = emulator.qemu();
         qemu.args([
             "-nodefaults",
             "-no-user-config",
@@ -253,7 +255,14 @@ impl Vm {
         qemu.args(["-device", "virtio-rng-pci"]);
 
         let _share = match &self.share {
-            Some(dir) => Some(share(&mut qemu, dir, mem, sockets.path(), &logs)?),
+            Some(dir) => Some(share(
+                &emulator,
+                &mut qemu,
+                dir,
+                mem,
+                sockets.path(),
+                &logs,
+            )?),
             None => None,
         };
         let stderr = logs.join("qemu.log");
@@ -469,16 +478,13 @@ fn listen(listener: UnixListener, control: bool, events: Sender<Event>) {
 
 /// Starts the daemon that shows a directory to the guest.
 fn share(
+    emulator: &Emulator,
     qemu: &mut std::process::Command,
     dir: &Path,
     mem: u32,
     sockets: &Path,
     logs: &Path,
 ) -> Result<proc::Running> {
-    let daemon = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"]
-        .iter()
-        .find(|p| Path::new(p).exists())
-        .context("virtiofsd is not installed")?;
     let dir = dir
         .canonicalize()
         .with_context(|| format!("cannot share {}", dir.display()))?;
@@ -486,13 +492,9 @@ fn share(
         bail!("cannot share {}: not a directory", dir.display());
     }
     let socket = sockets.join("fs");
-    let mut c = proc::command(daemon);
+    let mut c = emulator.virtiofsd();
     c.arg(option("--socket-path=", &socket));
-    if daemon.ends_with("qemu/virtiofsd") {
-        c.arg("-o").arg(option("cache=auto,source=", &dir));
-    } else {
-        c.arg("--cache=auto").arg("--shared-dir").arg(&dir);
-    }
+    c.arg("--cache=auto").arg("--shared-dir").arg(&dir);
     let log = logs.join("virtiofsd.log");
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let again = file.try_clone().context("cannot duplicate a log file")?;

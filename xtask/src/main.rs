@@ -2,7 +2,7 @@
 //!
 //! One file per subcommand (`bench`, `build`, `demo`, `doctor`, `lint`, `test`, `vm`); what they share is in `cache` (downloads
 //! and images, keyed by content), `kernel` (pin and prepared tree), `debug_kernel` (the one that is built here), `machine`
-//! (QEMU), `klog` (kernel log filter), `figures` (what a guest measures), `proc` (child processes that never outlive us) and
+//! (a boot), `emulator` (QEMU), `klog` (kernel log filter), `figures` (what a guest measures), `proc` (child processes that never outlive us) and
 //! `ui` (progress).
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ mod cache;
 mod debug_kernel;
 mod demo;
 mod doctor;
+mod emulator;
 mod figures;
 mod guest_test;
 mod host;

@@ -1,4 +1,4 @@
-//! Root file systems made by mmdebstrap: the chroot that builds the module, and the guests' ext4 images.
+//! Root file systems made by mmdebstrap: the emulator's, the chroot that builds the module, and the guests' ext4 images.
 
 use crate::{apt, cache, host, paths, proc};
 use anyhow::{Context, Result};
@@ -42,6 +42,7 @@ impl Root {
 
 #[derive(Deserialize)]
 struct Packages {
+    emulator: Recipe,
     buildroot: Recipe,
     root: BTreeMap<String, Recipe>,
 }
@@ -102,6 +103,21 @@ fn mmdebstrap(recipe: &Recipe, dir: &Path, log: &Path) -> Result<()> {
         args.push(format!("deb {mirror} {suite} main").into());
     }
     proc::run_logged(&mut proc::isolated("exec mmdebstrap \"$@\"", &args), log)
+}
+
+/// The directory that the emulator's packages are unpacked in.
+pub fn ensure_emulator() -> Result<PathBuf> {
+    let recipe = packages()?.emulator;
+    let key = recipe.key();
+    if let Some(dir) = cache::peek("emulator", &key)? {
+        return Ok(dir.join("root"));
+    }
+    host::ensure()?;
+    let log = cache::log("emulator")?;
+    let dir = cache::entry("emulator", &key, "unpacking the emulator", |tmp| {
+        mmdebstrap(&recipe, &tmp.join("root"), &log)
+    })?;
+    Ok(dir.join("root"))
 }
 
 /// The chroot in which kernel trees are prepared and modules are built.
@@ -165,10 +181,16 @@ pub fn cached() -> Result<Vec<(String, bool)>> {
     let there = |entry: &str, recipe: &Recipe| -> Result<bool> {
         Ok(cache::peek(entry, &recipe.key())?.is_some())
     };
-    let mut all = vec![(
-        "build root".to_string(),
-        there("buildroot", &packages.buildroot)?,
-    )];
+    let mut all = vec![
+        (
+            "emulator".to_string(),
+            there("emulator", &packages.emulator)?,
+        ),
+        (
+            "build root".to_string(),
+            there("buildroot", &packages.buildroot)?,
+        ),
+    ];
     for (name, recipe) in &packages.root {
         all.push((
             format!("root image {name}"),

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: host tests and guest tests; the last line is `N passed, N failed`.
 
+use crate::emulator::Emulator;
 use crate::guest_test::{self, Done, Setup, Test, Verdict};
 use crate::{build, kernel, paths, proc, roots, ui};
 use anyhow::{bail, Context, Result};
@@ -200,6 +201,7 @@ fn guest_tests(args: &Args, mut tests: Vec<Test>, totals: &Mutex<Totals>) -> Res
         t.timeout = t.timeout.saturating_mul(kernel.pace.into());
     }
     // Made here, one after another and with progress, rather than in the middle of the tests.
+    Emulator::ensure()?;
     for t in &tests {
         roots::ensure_image(t.needs.root.image())?;
         if t.needs.image {
