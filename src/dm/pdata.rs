@@ -6,6 +6,8 @@
 //! what may run in parallel: `&self` methods only look mappings up, which the library supports
 //! from many threads; everything else is `&mut self`, reference counts included, because
 //! `dm_sm_get_count` fills a cache that may insert into a tree (dm-space-map-common.c, 7.2).
+//! Two changes are possible beside lookups, `delete_tree` and a commit: no lookup ever sees what
+//! they change.
 //! The lock around the store is `meta::Metadata`'s.
 //!
 //! Reference counts of data chunks follow the mapping trees through the value types' callbacks.
@@ -28,7 +30,7 @@ use core::{
 };
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
 
 /// Locks on blocks that one thread may hold at a time: a rebalancing B-tree removal holds two
 /// nodes of the spine and three children, and one more is for a space map under it.
@@ -235,8 +237,8 @@ impl<const LEVELS: usize, const SIZE: usize> Tree<LEVELS, SIZE> {
 
     /// # Safety
     ///
-    /// For all methods: the store is open. For those that change the tree: the caller also has
-    /// the store exclusively.
+    /// For all methods: the store is open. For those that change the tree: nobody else changes
+    /// the store meanwhile, nor looks the tree up.
     unsafe fn empty(&self) -> Result<u64> {
         let mut root = 0;
         // SAFETY: complete by the type invariant and the caller's promise.
@@ -371,8 +373,9 @@ impl<const LEVELS: usize, const SIZE: usize> Tree<LEVELS, SIZE> {
 ///
 /// # Invariants
 ///
-/// `tm` and `data_map` are the open store's while it is open. The cells are used only inside
-/// calls that have the store exclusively (the callbacks of inc and dec run only in those).
+/// `tm` and `data_map` are the open store's while it is open. The cells are used only by who
+/// changes the store, one at a time: calls that have it exclusively, and shared ones that hold the
+/// only [`Beside`]. The callbacks of inc and dec run only in those.
 struct Context {
     /// Device id and virtual chunk to mapping value.
     mappings: Tree<2, 8>,
@@ -392,6 +395,8 @@ struct Context {
     freed: UnsafeCell<FreedFilter>,
     /// The first failure of a callback since it was taken.
     failure: Cell<c_int>,
+    /// There is a [`Beside`].
+    beside: Atomic<bool>,
     /// Set by the metadata space map when its free space falls below the threshold.
     low: Atomic<bool>,
 }
@@ -426,13 +431,13 @@ impl Context {
 ///
 /// # Safety
 ///
-/// `context` is the open store's [`Context`], the store is exclusively held, and `values` has
+/// `context` is the open store's [`Context`], nobody else changes the store, and `values` has
 /// `count` mapping values.
 unsafe extern "C" fn chunks_inc(context: *mut c_void, values: *const c_void, count: c_uint) {
     // SAFETY: the library passes what the tree was described with, and its own values.
     let (cx, runs) = unsafe { Context::runs(context, values, count) };
     for (begin, end) in runs {
-        // SAFETY: the open store's space map by `Context`'s invariant, exclusively held.
+        // SAFETY: the open store's space map by `Context`'s invariant; nobody else changes it.
         cx.keep(unsafe { bindings::drr_sm_inc(cx.data_map.get(), begin, end) });
     }
 }
@@ -441,13 +446,13 @@ unsafe extern "C" fn chunks_inc(context: *mut c_void, values: *const c_void, cou
 ///
 /// # Safety
 ///
-/// `context` is the open store's [`Context`], the store is exclusively held, and `values` has
+/// `context` is the open store's [`Context`], nobody else changes the store, and `values` has
 /// `count` mapping values.
 unsafe extern "C" fn chunks_dec(context: *mut c_void, values: *const c_void, count: c_uint) {
     // SAFETY: as in `chunks_inc`.
     let (cx, runs) = unsafe { Context::runs(context, values, count) };
     for (begin, end) in runs {
-        // SAFETY: only exclusive holders get here (`Context`'s invariant), one at a time.
+        // SAFETY: only who changes the store gets here, one at a time (`Context`'s invariant).
         unsafe { (*cx.freed.get()).record(begin, end) };
         // SAFETY: as in `chunks_inc`.
         cx.keep(unsafe { bindings::drr_sm_dec(cx.data_map.get(), begin, end) });
@@ -474,7 +479,7 @@ unsafe extern "C" fn chunks_equal(_: *mut c_void, a: *const c_void, b: *const c_
 ///
 /// # Safety
 ///
-/// `context` is the open store's [`Context`], the store is exclusively held, and `values` has
+/// `context` is the open store's [`Context`], nobody else changes the store, and `values` has
 /// `count` roots.
 unsafe extern "C" fn roots_inc(context: *mut c_void, values: *const c_void, count: c_uint) {
     // SAFETY: the library passes what the tree was described with.
@@ -491,7 +496,7 @@ unsafe extern "C" fn roots_inc(context: *mut c_void, values: *const c_void, coun
 ///
 /// # Safety
 ///
-/// `context` is the open store's [`Context`], the store is exclusively held, and `values` has
+/// `context` is the open store's [`Context`], nobody else changes the store, and `values` has
 /// `count` roots.
 unsafe extern "C" fn roots_dec(context: *mut c_void, values: *const c_void, count: c_uint) {
     // SAFETY: as in `roots_inc`.
@@ -578,6 +583,39 @@ impl Drop for Opening {
     }
 }
 
+/// The right to change what no lookup sees, while others look up.
+///
+/// # Invariants
+///
+/// There is one at a time for each store: its context's `beside` is set. It borrows the store, so
+/// that nobody has that exclusively.
+struct Beside<'a>(&'a Store);
+
+impl<'a> Beside<'a> {
+    /// EBUSY: somebody has it.
+    fn begin(store: &'a Store) -> Result<Self> {
+        if store.cx().beside.xchg(true, Acquire) {
+            return Err(EBUSY);
+        }
+        // INVARIANT: the flag was clear, and is set.
+        Ok(Self(store))
+    }
+
+    /// The error of a change: its own, or else the first of the callbacks that it caused.
+    fn settle<T>(&self, r: Result<T>) -> Result<T> {
+        let kept = self.0.cx().failure.replace(0);
+        let v = r?;
+        to_result(kept)?;
+        Ok(v)
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        self.0.cx().beside.store(false, Release);
+    }
+}
+
 /// A metadata device under the library, with a transaction open on it or (after `close`, or
 /// when opening failed) without one; then everything fails with EINVAL.
 ///
@@ -593,8 +631,10 @@ pub(crate) struct Store {
 
 // SAFETY: the library's objects belong to no thread.
 unsafe impl Send for Store {}
-// SAFETY: `&Store` only looks up, reads the superblock, prefetches and reads flags, which the
-// library supports from many threads; the context's cells are used through `&mut Store` only.
+// SAFETY: `&Store` looks up, reads the superblock, prefetches and reads flags, which the library
+// supports from many threads. Besides it deletes a tree that no lookup can reach, and commits, one
+// of these at a time (`Beside`); nothing else that takes `&Store` uses the context's cells, the
+// space maps or what a transaction manager notes of its changes.
 unsafe impl Sync for Store {}
 
 impl Store {
@@ -614,6 +654,7 @@ impl Store {
                 data_map: Cell::new(ptr::null_mut()),
                 freed: UnsafeCell::new(freed),
                 failure: Cell::new(0),
+                beside: Atomic::new(false),
                 low: Atomic::new(false),
             },
             GFP_KERNEL,
@@ -650,12 +691,9 @@ impl Store {
         self.open.is_none()
     }
 
-    /// The error of a change: its own, or else the first of the callbacks that it caused.
+    /// As [`Beside::settle`], for changes that have the store exclusively.
     fn settle<T>(&mut self, r: Result<T>) -> Result<T> {
-        let kept = self.cx().failure.replace(0);
-        let v = r?;
-        to_result(kept)?;
-        Ok(v)
+        Beside::begin(self)?.settle(r)
     }
 
     fn lock_superblock(
@@ -837,12 +875,14 @@ impl Store {
     }
 
     /// First half of a commit: everything but the superblock becomes durable. Returns the space
-    /// maps' roots, data first, for the superblock.
-    pub(crate) fn commit_trees(&mut self) -> Result<(Root, Root)> {
+    /// maps' roots, data first, for the superblock. Lookups may go on beside it: space maps are all
+    /// that it changes. EBUSY: another such change is under way.
+    pub(crate) fn commit_trees(&self) -> Result<(Root, Root)> {
+        let beside = Beside::begin(self)?;
         let open = self.open_objects()?;
         let (mut data, mut metadata) = ([0; format::ROOT_SIZE], [0; format::ROOT_SIZE]);
-        // SAFETY: all live by `Open`'s invariant, exclusive by `&mut self`; the roots have the
-        // length that is passed.
+        // SAFETY: all live by `Open`'s invariant; nobody else changes the store, by `Beside`; the
+        // roots have the length that is passed.
         let r = unsafe {
             to_result(bindings::drr_sm_commit(open.data_map.as_ptr()))
                 .and_then(|()| to_result(bindings::dm_tm_pre_commit(open.tm.as_ptr())))
@@ -861,17 +901,19 @@ impl Store {
                     ))
                 })
         };
-        self.settle(r)?;
+        beside.settle(r)?;
         Ok((data, metadata))
     }
 
     /// Second half of a commit: `f` fills the superblock in (`fresh`: from zeroes, else over the
-    /// last one), which becomes durable; a new transaction begins.
+    /// last one), which becomes durable; a new transaction begins. Lookups may go on beside it, as
+    /// with the first half; between the two nothing may be changed.
     pub(crate) fn commit_superblock(
-        &mut self,
+        &self,
         fresh: bool,
         f: impl FnOnce(&mut [u8]) -> Option<()>,
     ) -> Result {
+        let _beside = Beside::begin(self)?;
         let tm = self.open_objects()?.tm;
         let lock = if fresh {
             bindings::dm_bm_write_lock_zero
@@ -1050,12 +1092,26 @@ impl Store {
         Ok(self.settle(r)?.0)
     }
 
-    /// Removes a device and its mappings: the new root. The device must be there.
-    pub(crate) fn remove_device(&mut self, root: u64, device: u64) -> Result<u64> {
+    /// Takes a device out of the tree of devices: the new root, and that of its mappings, which
+    /// live on until `delete_tree`. The device must be there.
+    pub(crate) fn detach_device(&mut self, root: u64, device: u64) -> Result<(u64, u64)> {
+        let subtree = self.device_root(root, device)?.ok_or(EIO)?;
+        // SAFETY: open, as `device_root` checked; exclusive by `&mut self`.
+        let r = unsafe { self.cx().devices_moved.remove(root, [device]) };
+        Ok((self.settle(r)?, subtree))
+    }
+
+    /// Deletes a tree of mappings that `detach_device` gave out, and lowers the counts of its
+    /// chunks. Lookups may go on beside it: the tree hangs on nothing any more, its blocks are not
+    /// used again before the next commit, and lookups do not ask the space maps. EBUSY: another
+    /// one is being deleted.
+    pub(crate) fn delete_tree(&self, subtree: u64) -> Result {
         self.open_objects()?;
-        // SAFETY: open, as checked; exclusive by `&mut self`.
-        let r = unsafe { self.cx().devices.remove(root, [device]) };
-        self.settle(r)
+        let beside = Beside::begin(self)?;
+        // SAFETY: open, as checked. Nobody has the store exclusively, nobody else changes it by
+        // `Beside`, and nobody can look the tree up.
+        let r = unsafe { self.cx().device.delete(subtree) };
+        beside.settle(r)
     }
 
     /// A device's details.

@@ -3,7 +3,11 @@
 //! A pool's metadata: devices, mappings, reference counts and transactions in dm-thin's format.
 //!
 //! [`Metadata`] wraps the store of `dm::pdata` in one lock. Lookups of mappings share it;
-//! everything else has it alone, reference counts included. All changes belong to the running
+//! everything else has it alone, reference counts included, but two things that take long, and
+//! touch nothing that lookups see: the disk's part of a commit, and the deletion of a tree that
+//! hangs on nothing any more. Who wants the lock alone first waits for the turn (`turn`), so that
+//! nobody queues at the lock itself while its holder shares it for one of these: at a reader-writer
+//! lock readers queue behind writers. All changes belong to the running
 //! transaction, which `commit` makes durable (data device first) and `abort` throws away.
 //!
 //! Invariants:
@@ -23,8 +27,8 @@
 //! 7. Allocations under the exclusive lock do no I/O (`pdata::without_io`): reclaim could wait
 //!    for this very lock through a thin device.
 //!
-//! Lock order: the metadata lock is taken last; under it only the epochs' cookie is taken, which
-//! does not sleep. Everything here runs in process context and may sleep.
+//! Lock order: the turn, then the metadata lock, both after all others; under it only the epochs'
+//! cookie is taken, which does not sleep. Everything here runs in process context and may sleep.
 //!
 //! Neighbours: `dm::pdata` (the library), `format` and `freed` (pure), the pool (modes and the
 //! decision when to commit or abort).
@@ -38,7 +42,7 @@ use crate::dm::{
     epoch::{Cookie, Epochs},
     pdata::{self, FreedFilter, Store},
     rawdisk::RawDisk,
-    sync::RwSem,
+    sync::{RwSem, WriteGuard},
 };
 use crate::units::{Chunk, DevId, VChunk};
 use check::Failure;
@@ -224,7 +228,7 @@ pub(crate) struct OpenThin {
 
 impl Drop for OpenThin {
     fn drop(&mut self) {
-        pdata::without_io(|| self.metadata.state.write().close(&self.device));
+        pdata::without_io(|| self.metadata.write().state.close(&self.device));
     }
 }
 
@@ -504,7 +508,8 @@ impl State {
         Ok(())
     }
 
-    fn delete(&mut self, id: u32) -> Result {
+    /// Takes a device out of the trees: the root of its mappings, which are still to be deleted.
+    fn detach(&mut self, id: u32) -> Result<Option<u64>> {
         if let Some(device) = self.devices.get(&id) {
             if device.opens.load(Relaxed) > 0 {
                 return Err(EBUSY);
@@ -512,24 +517,25 @@ impl State {
         } else if !self.exists(id)? {
             return Err(enodata());
         }
-        let key = u64::from(id);
-        let r = self.delete_trees(key);
-        self.sound(r)?;
+        let r = self.detach_trees(u64::from(id));
+        let subtree = self.sound(r)?;
         self.devices.remove(&id);
-        Ok(())
+        Ok(subtree)
     }
 
-    fn delete_trees(&mut self, key: u64) -> Result {
+    fn detach_trees(&mut self, key: u64) -> Result<Option<u64>> {
         // A device made in this transaction has no details in the tree yet.
         let root = self.sb.details_root;
         if self.store.details(root, key)?.is_some() {
             self.sb.details_root = self.store.remove_details(root, key)?;
         }
         let root = self.sb.mapping_root;
-        if self.store.device_root(root, key)?.is_some() {
-            self.sb.mapping_root = self.store.remove_device(root, key)?;
+        if self.store.device_root(root, key)?.is_none() {
+            return Ok(None);
         }
-        Ok(())
+        let (root, subtree) = self.store.detach_device(root, key)?;
+        self.sb.mapping_root = root;
+        Ok(Some(subtree))
     }
 
     /// Whether I/O that began before the chunk was freed may still be under way. That includes
@@ -637,7 +643,37 @@ impl State {
     /// Makes the transaction durable and begins the next one. The data device must have been
     /// flushed. On an error the transaction is spoiled.
     fn commit(&mut self, epochs: &Epochs) -> Result {
-        let r = self.count_held(false).and_then(|()| self.commit_parts());
+        let r = self.prepare_commit().and_then(|()| self.write_commit());
+        self.committed(r, epochs)
+    }
+
+    /// The first part of a commit: what changes trees.
+    fn prepare_commit(&mut self) -> Result {
+        self.count_held(false)?;
+        // Details are part of what the space maps count. The iterator borrows the table, the store
+        // is another field.
+        let mut root = self.sb.details_root;
+        for device in self.devices.values() {
+            if device.changed.load(Relaxed) && !device.gone.load(Relaxed) {
+                root = self
+                    .store
+                    .set_details(root, device.key(), &device.details())?;
+            }
+        }
+        self.sb.details_root = root;
+        Ok(())
+    }
+
+    /// The second part: the disk's. Lookups may go on.
+    fn write_commit(&self) -> Result {
+        let (data, metadata) = self.store.commit_trees()?;
+        let sb = self.sb;
+        self.store
+            .commit_superblock(false, |block| sb.encode(block, &data, &metadata))
+    }
+
+    /// The last part, when the others came to `r`.
+    fn committed(&mut self, r: Result, epochs: &Epochs) -> Result {
         self.sound(r)?;
         for device in self.devices.values() {
             device.inserted.store(false, Release);
@@ -663,24 +699,6 @@ impl State {
         }
         self.held.retain(|h| h.wanted);
         Ok(())
-    }
-
-    fn commit_parts(&mut self) -> Result {
-        // Details first: they are part of what the space maps count. The iterator borrows the
-        // table, the store is another field.
-        let mut root = self.sb.details_root;
-        for device in self.devices.values() {
-            if device.changed.load(Relaxed) && !device.gone.load(Relaxed) {
-                root = self
-                    .store
-                    .set_details(root, device.key(), &device.details())?;
-            }
-        }
-        self.sb.details_root = root;
-        let (data, metadata) = self.store.commit_trees()?;
-        let sb = self.sb;
-        self.store
-            .commit_superblock(false, |block| sb.encode(block, &data, &metadata))
     }
 
     fn flush_data(&self) -> Result {
@@ -831,8 +849,17 @@ impl State {
 /// The last reference must go before the metadata and data devices are closed: dropping it
 /// commits what is left to commit.
 pub(crate) struct Metadata {
+    /// Held by who changes the state, or waits to.
+    turn: RwSem<()>,
     state: RwSem<State>,
     epochs: Arc<Epochs>,
+}
+
+/// The state, and the turn to change it.
+struct Exclusive<'a> {
+    // The lock goes before the turn.
+    state: WriteGuard<'a, State>,
+    _turn: WriteGuard<'a, ()>,
 }
 
 impl Metadata {
@@ -882,9 +909,15 @@ impl Metadata {
         state
             .load()
             .map_err(because(c"Cannot read metadata superblock"))?;
-        let state = RwSem::new(state).map_err(because(c"Cannot allocate metadata"))?;
-        Arc::new(Self { state, epochs }, GFP_KERNEL)
-            .map_err(|e| because(c"Cannot allocate metadata")(e.into()))
+        let nomem = |e: Error| because(c"Cannot allocate metadata")(e);
+        let turn = RwSem::new(()).map_err(nomem)?;
+        let state = RwSem::new(state).map_err(nomem)?;
+        let metadata = Self {
+            turn,
+            state,
+            epochs,
+        };
+        Arc::new(metadata, GFP_KERNEL).map_err(|e| nomem(e.into()))
     }
 
     fn open_store(
@@ -1000,12 +1033,21 @@ impl Metadata {
         self.exclusive(|s| s.change(f))
     }
 
+    /// The state, exclusively; sleeps.
+    fn write(&self) -> Exclusive<'_> {
+        let turn = self.turn.write();
+        Exclusive {
+            state: self.state.write(),
+            _turn: turn,
+        }
+    }
+
     /// Runs what needs the lock exclusively but by itself changes nothing on the disk.
     fn exclusive<R>(&self, f: impl FnOnce(&mut State) -> Result<R>) -> Result<R> {
         pdata::without_io(|| {
-            let mut state = self.state.write();
-            state.usable()?;
-            f(&mut state)
+            let mut e = self.write();
+            e.state.usable()?;
+            f(&mut e.state)
         })
     }
 
@@ -1023,8 +1065,22 @@ impl Metadata {
     }
 
     /// Deletes a device and its mappings. ENODATA; EBUSY: it is open.
+    ///
+    /// The deletion of the mappings takes long when there are many. Lookups go on meanwhile;
+    /// changes and commits wait, so that no commit comes between the two parts.
     pub(crate) fn delete(&self, id: DevId) -> Result {
-        self.change(|s| s.delete(id.0))
+        pdata::without_io(|| {
+            let _turn = self.turn.write();
+            let subtree = self.state.write().change(|s| s.detach(id.0))?;
+            let Some(subtree) = subtree else {
+                return Ok(());
+            };
+            let r = self.state.read().store.delete_tree(subtree);
+            if r.is_err() {
+                self.state.write().spoiled = true;
+            }
+            r
+        })
     }
 
     /// The number that user space gave the pool's state.
@@ -1225,7 +1281,7 @@ impl Metadata {
     /// Nobody wants `[b, e)` any more, which was allocated or held as one, but the metadata cannot
     /// be changed now.
     pub(crate) fn unwant(&self, b: Chunk, e: Chunk) {
-        let mut s = self.state.write();
+        let s = &mut self.write().state;
         let at = s.position(b.0, e.0);
         if let Some(h) = at.and_then(|i| s.held.get_mut(i)) {
             h.wanted = false;
@@ -1254,22 +1310,29 @@ impl Metadata {
                 return Err(e);
             }
         }
-        self.exclusive(|s| {
-            s.changeable()?;
-            if !s.dirty {
-                return Ok(());
-            }
-            if s.inserts != seen || s.data != flushed {
-                s.flush_data()?;
-            }
-            s.commit(&self.epochs)
+        pdata::without_io(|| {
+            let _turn = self.turn.write();
+            let prepared = {
+                let mut s = self.state.write();
+                s.changeable()?;
+                if !s.dirty {
+                    return Ok(());
+                }
+                if s.inserts != seen || s.data != flushed {
+                    s.flush_data()?;
+                }
+                s.prepare_commit()
+            };
+            // The turn is ours: nothing changes between the parts.
+            let r = prepared.and_then(|()| self.state.read().write_commit());
+            self.state.write().committed(r, &self.epochs)
         })
     }
 
     /// Names the device whose data must be durable before the mappings to it are: it is flushed
     /// at the start of each commit. It must stay open as long as the metadata.
     pub(crate) fn set_pre_commit(&self, data: BlockDev) {
-        self.state.write().data = Some(data);
+        self.write().state.data = Some(data);
     }
 
     /// Throws away everything since the last commit, marks the metadata as to be checked, and
@@ -1280,12 +1343,12 @@ impl Metadata {
 
     /// Refuses all changes and commits (EPERM).
     pub(crate) fn set_read_only(&self) {
-        self.state.write().store.set_read_only(true);
+        self.write().state.store.set_read_only(true);
     }
 
     /// Allows changes and commits.
     pub(crate) fn set_read_write(&self) {
-        self.state.write().store.set_read_only(false);
+        self.write().state.store.set_read_only(false);
     }
 
     /// Whether the metadata is marked as to be checked.
