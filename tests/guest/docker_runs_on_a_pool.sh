@@ -1,6 +1,6 @@
 #!/bin/sh
 # Docker 20.10 with its devicemapper driver runs containers of a real image on a pool under dm-thin's names, and gives the space back.
-# vm: root=bookworm mem=3072 smp=2 timeout=900 image=yes solo=yes kernel=stock
+# vm: root=bookworm mem=3072 smp=2 timeout=2400 image=yes solo=yes kernel=stock
 #
 # Docker knows the drop-in names alone; TARGETS=stock shows the same on dm-thin. No network: the image comes in as a tar.
 if [ "${TARGETS:-drr}" = drr ]; then
