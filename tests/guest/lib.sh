@@ -543,6 +543,22 @@ external_unharmed() {
     dd if="$EXT" bs=1M iflag=direct status=none | cmp - "$W/ext" || fail "the external origin was written to"
 }
 
+# --- I/O beside something else ----------------------------------------------------------------------------------------------------
+
+# reads_go_on WHAT NAME CMD…: while CMD runs, reads of mapped blocks of thin NAME are answered. On dm-thin they are not: there it is
+# only told how long they pause.
+reads_go_on() {
+    g_what=$1 g_name=$2
+    shift 2
+    python3 "$TESTS/reads_beside.py" "/dev/mapper/$g_name" "$@" >"$W/reads"
+    read -r g_reads g_longest g_whole <"$W/reads"
+    echo "$g_what in $g_whole ms; $g_reads reads meanwhile, the longest pause $g_longest ms"
+    if has_drr; then
+        at_least "reads during the $g_what" "$g_reads" 20
+        at_most "the longest pause, ms" "$g_longest" $((g_whole / 2))
+    fi
+}
+
 # --- DRR -------------------------------------------------------------------------------------------------------------------------
 
 # The data checks of these tests hold for dm-thin as well, so that they can be shown to be right on it; the figures are dm-drr's own.
