@@ -7,14 +7,14 @@
 
 use super::{
     stats::{Counter, ALL},
-    Drr, Layer,
+    Drr, Layer, State,
 };
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use kernel::{prelude::*, sync::Arc};
 
 /// Longest line of a reply.
-const LINE: usize = 160;
+const LINE: usize = 224;
 
 /// One line, built before it is written, so that it is written whole or not at all.
 struct Line {
@@ -99,12 +99,12 @@ impl Drr {
     }
 
     /// The layer tree, children indented below their parent; devices whose making is not known come
-    /// last. `-`: not known, or not active.
+    /// last. `-`: not known, or not active; as a domain, the default one.
     fn print_layers(&self, out: &mut impl Write) -> fmt::Result {
         line(
             out,
             format_args!(
-                "id parent depth records served_pages served_bytes miss_pages hash_rejects"
+                "id parent depth records served_pages served_bytes miss_pages hash_rejects domain"
             ),
         )?;
         let state = self.state.read();
@@ -112,12 +112,12 @@ impl Drr {
         while let Some(id) = at {
             let active = state.active.iter().find(|l| l.id.0 == id);
             let parent = state.tree.get(id).and_then(|n| n.parent);
-            self.print_layer(out, id, parent, state.tree.depth(id), active)?;
+            self.print_layer(out, &state, id, parent, active)?;
             at = state.tree.next(Some(id));
         }
         for layer in state.active.iter() {
             if state.tree.get(layer.id.0).is_none() {
-                self.print_layer(out, layer.id.0, None, None, Some(layer))?;
+                self.print_layer(out, &state, layer.id.0, None, Some(layer))?;
             }
         }
         Ok(())
@@ -126,9 +126,9 @@ impl Drr {
     fn print_layer(
         &self,
         out: &mut impl Write,
+        state: &State,
         id: u32,
         parent: Option<u32>,
-        depth: Option<u32>,
         active: Option<&Arc<Layer>>,
     ) -> fmt::Result {
         /// Deeper layers are not indented further.
@@ -142,12 +142,13 @@ impl Drr {
                 }
             }
         }
+        let depth = state.tree.depth(id);
         let indent = depth.unwrap_or(0).min(MAX_INDENT) as usize;
         let stat = |c: Counter| OrDash(active.map(|l| l.stats.get(c)));
         line(
             out,
             format_args!(
-                "{:indent$}{id} {} {} {} {} {} {} {}",
+                "{:indent$}{id} {} {} {} {} {} {} {} {}",
                 "",
                 OrDash(parent.map(u64::from)),
                 OrDash(depth.map(u64::from)),
@@ -156,6 +157,7 @@ impl Drr {
                 stat(Counter::ServedBytes),
                 stat(Counter::MissPages),
                 stat(Counter::HashRejects),
+                state.domains.tag(state.domains.of(id)),
             ),
         )
     }

@@ -22,8 +22,10 @@
 //!   publications that rely on its old contents are over.
 //! - *Layers*: records of a layer that is removed are dropped after `alive` was cleared, and a
 //!   publication looks at it under the bucket's lock.
+//! - *Domains*: a record carries the domain that its layer was in, and is offered in that domain
+//!   alone. A layer that moves loses its records; those being made carry a ticket from before.
 //!
-//! Rooms: hash.rs, table.rs, layers.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
@@ -41,6 +43,7 @@ use crate::units::{DevId, Ppn, Sectors};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
+pub(crate) mod domains;
 pub(crate) mod hash;
 pub(crate) mod layers;
 mod message;
@@ -53,9 +56,6 @@ pub(crate) mod table;
 pub(crate) use record::ReadHook;
 use stats::{Stats, Tally};
 use table::Table;
-
-/// The domain that every layer starts in.
-const DEFAULT_DOMAIN: u32 = 0;
 
 /// What became of a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +88,7 @@ impl Layer {
 /// What changes with messages and with layers that come and go.
 struct State {
     tree: layers::LayerTree,
+    domains: domains::Domains,
     active: KVec<Arc<Layer>>,
 }
 
@@ -132,6 +133,7 @@ impl Drr {
                 stats: Stats::new(),
                 state: RwSem::new(State {
                     tree: layers::LayerTree::default(),
+                    domains: domains::Domains::default(),
                     active: KVec::new(),
                 })?,
             },
@@ -175,18 +177,18 @@ impl Drr {
 
     /// A thin device becomes active; `own` is its own block device. Process context; sleeps.
     pub(crate) fn add_layer(&self, id: DevId, own: BlockDev) -> Result<Arc<Layer>> {
+        let mut state = self.state.write();
         let layer = Arc::new(
             Layer {
                 id,
                 serial: self.serials.fetch_add(1, Ordering::Relaxed),
                 own,
-                domain: AtomicU32::new(DEFAULT_DOMAIN),
+                domain: AtomicU32::new(state.domains.of(id.0)),
                 alive: AtomicBool::new(true),
                 stats: Stats::new(),
             },
             GFP_KERNEL,
         )?;
-        let mut state = self.state.write();
         state.active.push(layer.clone(), GFP_KERNEL)?;
         Ok(layer)
     }
@@ -202,15 +204,58 @@ impl Drr {
             .retain(|l| l.serial != layer.serial);
     }
 
-    /// A thin device was created, as a snapshot of `parent` if there is one. Process context.
+    /// A thin device was created, as a snapshot of `parent` if there is one, whose domain it begins
+    /// in. Process context.
     pub(crate) fn created(&self, id: DevId, parent: Option<DevId>) {
+        let parent = parent.map(|p| p.0);
+        let mut state = self.state.write();
         // Without memory the parent stays unknown, which is always allowed.
-        let _ = self.state.write().tree.created(id.0, parent.map(|p| p.0));
+        let _ = state.tree.created(id.0, parent);
+        match state.domains.created(id.0, parent) {
+            Some(domain) => self.enter_domain(&state, id, domain),
+            None => {
+                // It must not be taken for one of the default domain.
+                pr_err!(
+                    "{}: no memory to note the domain of device {}: drr is off\n",
+                    self.name(),
+                    id.0
+                );
+                self.enabled.store(false, Ordering::SeqCst);
+                self.table.drop_all();
+            }
+        }
     }
 
     /// A thin device was deleted. Process context.
     pub(crate) fn deleted(&self, id: DevId) {
-        self.state.write().tree.deleted(id.0);
+        let mut state = self.state.write();
+        state.tree.deleted(id.0);
+        state.domains.deleted(id.0);
+    }
+
+    /// Puts a device into the domain of `tag`. EINVAL: this is no tag; ENOSPC: there are too many.
+    /// Reads that have begun may still be served from the domain of before: the caller waits for an
+    /// epoch. Process context; sleeps.
+    pub(crate) fn set_domain(&self, id: DevId, tag: &str) -> Result {
+        let mut state = self.state.write();
+        let domain = state.domains.put(id.0, tag).map_err(|why| match why {
+            domains::Refused::Tag => EINVAL,
+            domains::Refused::TooMany => ENOSPC,
+            domains::Refused::NoMemory => ENOMEM,
+        })?;
+        self.enter_domain(&state, id, domain);
+        Ok(())
+    }
+
+    /// Moves the device's layer, if it is active: no record leads from one domain into another.
+    fn enter_domain(&self, state: &State, id: DevId, domain: u32) {
+        for layer in state.active.iter().filter(|l| l.id == id) {
+            if layer.domain.swap(domain, Ordering::SeqCst) != domain {
+                // First those being made: whoever takes a ticket after this sees the new domain.
+                self.table.cancel_all();
+                self.table.drop_layer(layer.serial);
+            }
+        }
     }
 
     /// A read of a shared block, about to go to disk. Map context (process), inside an epoch of the

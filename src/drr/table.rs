@@ -672,9 +672,14 @@ impl Table {
         }
     }
 
+    /// Cancels all records being made.
+    pub(crate) fn cancel_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Drops everything, and cancels what is being made.
     pub(crate) fn drop_all(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.cancel_all();
         self.sweep(|_| false);
     }
 

@@ -1083,6 +1083,11 @@ impl Metadata {
         })
     }
 
+    /// Whether there is such a device.
+    pub(crate) fn exists(&self, id: DevId) -> Result<bool> {
+        self.exclusive(|s| s.exists(id.0))
+    }
+
     /// The number that user space gave the pool's state.
     pub(crate) fn transaction_id(&self) -> Result<u64> {
         let s = self.state.read();

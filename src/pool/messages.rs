@@ -7,7 +7,10 @@ use super::{
     Pool,
 };
 use crate::{
-    dm::{pdata::eopnotsupp, target::Reply},
+    dm::{
+        pdata::{enodata, eopnotsupp},
+        target::Reply,
+    },
     units::DevId,
 };
 use kernel::prelude::*;
@@ -18,6 +21,9 @@ impl Pool {
         // Those that only read or switch work in every mode.
         if let Some(r) = self.drr.message(args, out) {
             return r;
+        }
+        if let ["domain", rest @ ..] = args {
+            return self.domain(rest);
         }
         let [name, rest @ ..] = args else {
             return Err(EINVAL);
@@ -60,6 +66,18 @@ impl Pool {
                 Err(e)
             }
         }
+    }
+
+    /// Puts a device into a domain. When this returns no read is served across its border.
+    fn domain(&self, args: &[&str]) -> Result {
+        let [id, tag] = self.count(args)?;
+        let id = self.dev_id(id)?;
+        if !self.meta.exists(id)? {
+            return Err(enodata());
+        }
+        self.drr.set_domain(id, tag)?;
+        self.epochs.wait();
+        Ok(())
     }
 
     fn dev_id(&self, arg: &str) -> Result<DevId> {

@@ -15,6 +15,8 @@ pub mod drr {
     //! The pure files of src/drr.
     pub mod platform;
 
+    #[path = "../../../../src/drr/domains.rs"]
+    pub mod domains;
     #[path = "../../../../src/drr/hash.rs"]
     pub mod hash;
     #[path = "../../../../src/drr/layers.rs"]
@@ -24,6 +26,8 @@ pub mod drr {
     #[path = "../../../../src/drr/table.rs"]
     pub mod table;
 
+    #[cfg(test)]
+    mod domains_tests;
     #[cfg(test)]
     mod hash_tests;
     #[cfg(test)]
