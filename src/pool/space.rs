@@ -130,7 +130,7 @@ impl Pool {
             self.set_mode(Mode::OutOfMetadataSpace);
         }
         if self.mode() == Mode::OutOfDataSpace && self.meta.free_data().is_ok_and(|n| n > 0) {
-            self.set_mode(Mode::Write);
+            self.set_mode_from(Some(Mode::OutOfDataSpace), Mode::Write);
             self.retry_all();
         }
         Ok(())
@@ -195,11 +195,19 @@ impl Pool {
 
     /// Enters a mode, as far as the rules allow it, and tells who waits for events.
     pub(crate) fn set_mode(&self, wanted: Mode) {
+        self.set_mode_from(None, wanted);
+    }
+
+    /// [`Self::set_mode`], but only if the mode is `from` still.
+    fn set_mode_from(&self, from: Option<Mode>, wanted: Mode) {
         let old;
         let new;
         {
             let _serial = self.mode_lock.write();
             old = self.mode();
+            if from.is_some_and(|from| from != old) {
+                return;
+            }
             let needs_check = self.meta.needs_check();
             new = old.transition(wanted, needs_check);
             if wanted == Mode::Write && new == Mode::ReadOnly && needs_check {
@@ -227,15 +235,7 @@ impl Pool {
     /// What follows from a change of mode: timers, waiting bios, the log, an event.
     fn entered(&self, old: Mode, new: Mode) {
         match new {
-            Mode::Write => self.no_space_timeout.cancel(),
-            Mode::OutOfDataSpace => {
-                let secs = (self.params.no_space_timeout)();
-                // Entered again after a suspend, which has stopped the clock.
-                if secs > 0 && !self.has(flag::ERROR_IF_NO_SPACE) {
-                    self.no_space_timeout
-                        .queue_after(&self.discard_wq, secs.saturating_mul(1000));
-                }
-            }
+            Mode::Write | Mode::OutOfDataSpace => self.set_no_space_clock(),
             _ => self.each_thin(|t| t.fail_waiting(Status::IoError)),
         }
         if old != new {
@@ -251,6 +251,24 @@ impl Pool {
                 detail
             );
             self.event();
+        }
+    }
+
+    /// Starts or stops the clock of a full pool, as the mode wants it. Modes change beside this: what
+    /// was done for one that is over is done anew. A suspend has stopped the clock, too.
+    fn set_no_space_clock(&self) {
+        loop {
+            let mode = self.mode();
+            let secs = (self.params.no_space_timeout)();
+            if mode == Mode::OutOfDataSpace && secs > 0 && !self.has(flag::ERROR_IF_NO_SPACE) {
+                self.no_space_timeout
+                    .queue_after(&self.discard_wq, secs.saturating_mul(1000));
+            } else if mode == Mode::Write {
+                self.no_space_timeout.cancel();
+            }
+            if self.mode() == mode {
+                return;
+            }
         }
     }
 
