@@ -138,11 +138,13 @@ impl Domains {
         }
     }
 
-    /// A device was made, as a snapshot of `parent` if there is one: its domain. `None`: there is no
-    /// memory to note it, and the device is in the default domain. Process context.
-    pub(crate) fn created(&mut self, id: u32, parent: Option<u32>) -> Option<u32> {
+    /// A device is being made, as a snapshot of `parent` if there is one, whose domain it begins in.
+    /// `false`: there is no memory to note that, and the device is in the default domain. Process
+    /// context.
+    #[must_use]
+    pub(crate) fn created(&mut self, id: u32, parent: Option<u32>) -> bool {
         let domain = parent.map_or(DEFAULT, |p| self.of(p));
-        self.set(id, domain).then_some(domain)
+        self.set(id, domain)
     }
 
     /// A device is gone.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DRR's messages: `stats`, `stats reset`, `layers`, `verify on|off`, `drr on|off`.
+//! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `verify on|off`.
 //!
 //! Replies are lines. A reply that does not fit fills the buffer, which makes device-mapper's user side
 //! ask again with a larger one. Process context.
@@ -44,7 +44,8 @@ fn line(out: &mut impl Write, args: fmt::Arguments<'_>) -> fmt::Result {
     out.write_str(core::str::from_utf8(text).map_err(|_| fmt::Error)?)
 }
 
-fn on_off(word: &str) -> Result<bool> {
+/// `on` or `off`; EINVAL for anything else.
+pub(crate) fn on_off(word: &str) -> Result<bool> {
     match word {
         "on" => Ok(true),
         "off" => Ok(false),
@@ -53,7 +54,7 @@ fn on_off(word: &str) -> Result<bool> {
 }
 
 impl Drr {
-    /// Handles a message; `None` when it is not one of DRR's. `out` takes the reply.
+    /// Handles a message; `None` when it is not one of these. `out` takes the reply.
     pub(crate) fn message(&self, argv: &[&str], out: &mut impl Write) -> Option<Result> {
         let done = match argv {
             ["stats"] => {
@@ -70,8 +71,7 @@ impl Drr {
                 Ok(())
             }
             ["verify", word] => on_off(word).map(|on| self.set_verify(on)),
-            ["drr", word] => on_off(word).map(|on| self.set_enabled(on)),
-            ["stats" | "layers" | "verify" | "drr", ..] => Err(EINVAL),
+            ["stats" | "layers" | "verify", ..] => Err(EINVAL),
             _ => return None,
         };
         Some(done)

@@ -24,18 +24,22 @@
 //!   publication looks at it under the bucket's lock.
 //! - *Domains*: a record carries the domain that its layer was in, and is offered in that domain
 //!   alone. A layer that moves loses its records; those being made carry a ticket from before.
+//! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
+//!   publish is dropped once they have ended, before `drr off` is answered.
 //!
 //! Rooms: hash.rs, table.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
 //! Locks: `state` (sleeping; messages and layers coming and going) before a bucket's spinlock;
-//! the read path takes bucket locks only.
+//! the read path takes bucket locks only. Epochs are waited for with neither held. Whoever switches,
+//! makes or deletes devices, or moves them does so one at a time (the pool's `changing`).
 
 use crate::dm::{
     bdev::BlockDev,
     bio::Bio,
     bio::Status,
+    epoch::Epochs,
     folio::{random_word, Hotplug, ReadQueue},
     sync::RwSem,
 };
@@ -53,6 +57,7 @@ mod serve;
 pub(crate) mod stats;
 pub(crate) mod table;
 
+pub(crate) use message::on_off;
 pub(crate) use record::ReadHook;
 use stats::{Stats, Tally};
 use table::Table;
@@ -100,6 +105,8 @@ pub(crate) struct Drr {
     /// Ends before `table` by its own reference.
     _hotplug: Hotplug,
     queue: ReadQueue,
+    /// The pool's.
+    epochs: Arc<Epochs>,
     enabled: AtomicBool,
     verify: AtomicBool,
     /// How many ask that nothing new is recorded.
@@ -112,8 +119,14 @@ pub(crate) struct Drr {
 }
 
 impl Drr {
-    /// DRR for pool `pool_name`, its table bounded by `table_max_bytes`. Process context; sleeps.
-    pub(crate) fn new(pool_name: &str, enabled: bool, table_max_bytes: usize) -> Result<Arc<Self>> {
+    /// DRR for pool `pool_name`, whose reads are in `epochs`, its table bounded by
+    /// `table_max_bytes`. Process context; sleeps.
+    pub(crate) fn new(
+        pool_name: &str,
+        epochs: Arc<Epochs>,
+        enabled: bool,
+        table_max_bytes: usize,
+    ) -> Result<Arc<Self>> {
         let mut name = KVec::new();
         name.extend_from_slice(pool_name.as_bytes(), GFP_KERNEL)?;
         let table = Table::new(table_max_bytes, random_word()).ok_or(ENOMEM)?;
@@ -125,6 +138,7 @@ impl Drr {
                 _hotplug: Hotplug::new(table.clone())?,
                 table,
                 queue: ReadQueue::new()?,
+                epochs,
                 enabled: AtomicBool::new(enabled),
                 verify: AtomicBool::new(false),
                 record_bars: AtomicU32::new(0),
@@ -150,14 +164,18 @@ impl Drr {
         self.enabled.load(Ordering::Relaxed)
     }
 
-    /// Switches serving and recording.
+    /// Switches serving and recording. When this returns no read is served or recorded any more, if
+    /// that was asked for. Calls do not overlap. Process context; waits for an epoch.
     pub(crate) fn set_enabled(&self, on: bool) {
-        // One at a time: whoever switches on must not overtake the emptying of the table.
-        let _serial = self.state.write();
-        self.enabled.store(on, Ordering::SeqCst);
-        if !on {
-            self.table.drop_all();
+        if on {
+            self.enabled.store(true, Ordering::SeqCst);
+            return;
         }
+        self.enabled.store(false, Ordering::SeqCst);
+        // Reads that found it on may serve and publish until they leave their epoch, and writes
+        // that find it off do not stop them.
+        self.epochs.wait();
+        self.table.drop_all();
     }
 
     /// Bars new records while `f` runs: of reads that are looked up meanwhile none is made. For
@@ -204,29 +222,21 @@ impl Drr {
             .retain(|l| l.serial != layer.serial);
     }
 
-    /// A thin device was created, as a snapshot of `parent` if there is one, whose domain it begins
-    /// in. Process context.
-    pub(crate) fn created(&self, id: DevId, parent: Option<DevId>) {
+    /// A thin device is about to be made, as a snapshot of `parent` if there is one, whose domain it
+    /// begins in: before anybody can open it. ENOMEM: nothing is noted, and it must not be made, lest
+    /// it be taken for one of the default domain. Process context.
+    pub(crate) fn creating(&self, id: DevId, parent: Option<DevId>) -> Result {
         let parent = parent.map(|p| p.0);
         let mut state = self.state.write();
+        if !state.domains.created(id.0, parent) {
+            return Err(ENOMEM);
+        }
         // Without memory the parent stays unknown, which is always allowed.
         let _ = state.tree.created(id.0, parent);
-        match state.domains.created(id.0, parent) {
-            Some(domain) => self.enter_domain(&state, id, domain),
-            None => {
-                // It must not be taken for one of the default domain.
-                pr_err!(
-                    "{}: no memory to note the domain of device {}: drr is off\n",
-                    self.name(),
-                    id.0
-                );
-                self.enabled.store(false, Ordering::SeqCst);
-                self.table.drop_all();
-            }
-        }
+        Ok(())
     }
 
-    /// A thin device was deleted. Process context.
+    /// A thin device is gone for good, or was not made after all. Process context.
     pub(crate) fn deleted(&self, id: DevId) {
         let mut state = self.state.write();
         state.tree.deleted(id.0);
@@ -234,8 +244,8 @@ impl Drr {
     }
 
     /// Puts a device into the domain of `tag`. EINVAL: this is no tag; ENOSPC: there are too many.
-    /// Reads that have begun may still be served from the domain of before: the caller waits for an
-    /// epoch. Process context; sleeps.
+    /// When this returns no read is served across the border any more. Process context; waits for an
+    /// epoch.
     pub(crate) fn set_domain(&self, id: DevId, tag: &str) -> Result {
         let mut state = self.state.write();
         let domain = state.domains.put(id.0, tag).map_err(|why| match why {
@@ -243,12 +253,6 @@ impl Drr {
             domains::Refused::TooMany => ENOSPC,
             domains::Refused::NoMemory => ENOMEM,
         })?;
-        self.enter_domain(&state, id, domain);
-        Ok(())
-    }
-
-    /// Moves the device's layer, if it is active: no record leads from one domain into another.
-    fn enter_domain(&self, state: &State, id: DevId, domain: u32) {
         for layer in state.active.iter().filter(|l| l.id == id) {
             if layer.domain.swap(domain, Ordering::SeqCst) != domain {
                 // First those being made: whoever takes a ticket after this sees the new domain.
@@ -256,6 +260,10 @@ impl Drr {
                 self.table.drop_layer(layer.serial);
             }
         }
+        drop(state);
+        // Reads that have begun may still be served from the domain of before.
+        self.epochs.wait();
+        Ok(())
     }
 
     /// A read of a shared block, about to go to disk. Map context (process), inside an epoch of the
@@ -307,8 +315,7 @@ impl Drr {
     /// allocated, or written in place. Drops all their records and cancels those being made.
     /// Before the write is submitted; any context but NMI. Costs one lock per 16 pages.
     pub(crate) fn written(&self, first: Ppn, pages: u64) {
-        // While off, the table is empty and stays so: what is being made was cancelled by
-        // `set_enabled`, which was before.
+        // What is published although it is off is dropped before it is on again (`set_enabled`).
         if self.is_enabled() {
             self.table.drop_range(first.0, pages);
         }

@@ -665,11 +665,11 @@ impl Table {
         }
     }
 
-    /// Rule 3: drops all records of a layer. The caller has marked it as no longer alive.
+    /// Rule 3: drops all records of a layer. The caller has marked it as no longer alive, or called
+    /// [`Self::cancel_all`]: that every bucket's lock is taken, however empty the table is, makes a
+    /// publication see that, or be seen.
     pub(crate) fn drop_layer(&self, layer: u64) {
-        if self.groups() != 0 {
-            self.sweep(|g| g.id.layer != layer);
-        }
+        self.sweep(|g| g.id.layer != layer);
     }
 
     /// Cancels all records being made.

@@ -11,6 +11,7 @@ use crate::{
         pdata::{enodata, eopnotsupp},
         target::Reply,
     },
+    drr::on_off,
     units::DevId,
 };
 use kernel::prelude::*;
@@ -18,12 +19,19 @@ use kernel::prelude::*;
 impl Pool {
     /// Answers a message. Process context.
     pub(crate) fn message(&self, args: &[&str], out: &mut Reply<'_>) -> Result {
-        // Those that only read or switch work in every mode.
         if let Some(r) = self.drr.message(args, out) {
             return r;
         }
-        if let ["domain", rest @ ..] = args {
-            return self.domain(rest);
+        let _one = self.changing.write();
+        // Those that only switch work in every mode.
+        match args {
+            ["drr", word] => {
+                self.drr.set_enabled(on_off(word)?);
+                return Ok(());
+            }
+            ["drr", ..] => return Err(EINVAL),
+            ["domain", rest @ ..] => return self.domain(rest),
+            _ => {}
         }
         let [name, rest @ ..] = args else {
             return Err(EINVAL);
@@ -54,18 +62,15 @@ impl Pool {
             pr_warn!("{}: unknown message {}\n", self.name(), name);
             Err(EINVAL)
         };
-        match r {
-            Ok(()) => self.commit(),
-            Err(e) => {
-                pr_warn!(
-                    "{}: message {} failed: error {}\n",
-                    self.name(),
-                    name,
-                    e.to_errno()
-                );
-                Err(e)
-            }
+        if let Err(e) = r {
+            pr_warn!(
+                "{}: message {} failed: error {}\n",
+                self.name(),
+                name,
+                e.to_errno()
+            );
         }
+        r
     }
 
     /// Puts a device into a domain. When this returns no read is served across its border.
@@ -75,9 +80,7 @@ impl Pool {
         if !self.meta.exists(id)? {
             return Err(enodata());
         }
-        self.drr.set_domain(id, tag)?;
-        self.epochs.wait();
-        Ok(())
+        self.drr.set_domain(id, tag)
     }
 
     fn dev_id(&self, arg: &str) -> Result<DevId> {
@@ -106,12 +109,21 @@ impl Pool {
         })
     }
 
+    /// Makes a device by `change`. Its domain is known before anybody can open it.
+    fn create(&self, id: DevId, origin: Option<DevId>, change: impl FnOnce() -> Result) -> Result {
+        if self.meta.exists(id)? {
+            return Err(EEXIST);
+        }
+        self.drr.creating(id, origin)?;
+        change()
+            .inspect_err(|_| self.drr.deleted(id))
+            .and_then(|()| self.commit())
+    }
+
     fn create_thin(&self, args: &[&str]) -> Result {
         let [id] = self.count(args)?;
         let id = self.dev_id(id)?;
-        self.meta.create_thin(id)?;
-        self.drr.created(id, None);
-        Ok(())
+        self.create(id, None, || self.meta.create_thin(id))
     }
 
     /// A snapshot needs no suspended origin: I/O that looked its mapping up before the snapshot
@@ -121,20 +133,22 @@ impl Pool {
     fn create_snap(&self, args: &[&str]) -> Result {
         let [id, origin] = self.count(args)?;
         let (id, origin) = (self.dev_id(id)?, self.dev_id(origin)?);
-        self.drr.without_recording(|| -> Result {
-            let _gate = self.snap_gate.write();
-            self.meta.create_snap(id, origin)?;
-            self.epochs.wait();
-            Ok(())
-        })?;
-        self.drr.created(id, Some(origin));
-        Ok(())
+        self.create(id, Some(origin), || {
+            self.drr.without_recording(|| -> Result {
+                let _gate = self.snap_gate.write();
+                self.meta.create_snap(id, origin)?;
+                self.epochs.wait();
+                Ok(())
+            })
+        })
     }
 
+    /// What DRR knows of the device goes once it cannot come back by a roll-back.
     fn delete(&self, args: &[&str]) -> Result {
         let [id] = self.count(args)?;
         let id = self.dev_id(id)?;
         self.meta.delete(id)?;
+        self.commit()?;
         self.drr.deleted(id);
         Ok(())
     }
@@ -142,17 +156,20 @@ impl Pool {
     fn set_transaction_id(&self, args: &[&str]) -> Result {
         let [old, new] = self.count(args)?;
         let (old, new) = (self.number(old)?, self.number(new)?);
-        self.meta.set_transaction_id(old, new)
+        self.meta.set_transaction_id(old, new)?;
+        self.commit()
     }
 
     fn reserve_metadata_snap(&self, args: &[&str]) -> Result {
         let [] = self.count(args)?;
         self.commit()?;
-        self.meta.reserve_metadata_snap()
+        self.meta.reserve_metadata_snap()?;
+        self.commit()
     }
 
     fn release_metadata_snap(&self, args: &[&str]) -> Result {
         let [] = self.count(args)?;
-        self.meta.release_metadata_snap()
+        self.meta.release_metadata_snap()?;
+        self.commit()
     }
 }

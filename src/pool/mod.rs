@@ -10,8 +10,8 @@
 //!
 //! # Lock order
 //!
-//! `Table::pools` > `mode_lock` > `snap_gate` > `control` > `thins` > the metadata's lock >
-//! the spin locks (each a leaf). Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
+//! `changing` > `Table::pools` > `mode_lock` > `snap_gate` > `control` > `thins` > the metadata's
+//! lock > the spin locks (each a leaf). Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
 //! with `mode_lock`, `control`, `thins`, the metadata's lock or a spin lock held.
 
 pub(crate) mod args;
@@ -85,6 +85,8 @@ pub(crate) struct Pool {
     pub(crate) copier: Kcopyd,
     pub(crate) params: Params,
 
+    /// Held while a message changes something, for device-mapper does not serialise messages.
+    pub(crate) changing: RwSem<()>,
     /// Held exclusively while a snapshot is made until the I/O that began before it has ended;
     /// held shared to look up a mapping and begin a copy that relies on it.
     pub(crate) snap_gate: RwSem<()>,
@@ -159,6 +161,7 @@ impl Pool {
         meta.set_pre_commit(data_dev);
         let drr = Drr::new(
             md.name().to_str().unwrap_or("?"),
+            epochs.clone(),
             drr,
             params.table_max_bytes,
         )
@@ -176,6 +179,7 @@ impl Pool {
                 jobs: Mempool::new(JOB_RESERVE)?,
                 copier: Kcopyd::new()?,
                 params,
+                changing: RwSem::new(())?,
                 snap_gate: RwSem::new(())?,
                 mode_lock: RwSem::new(())?,
                 control: RwSem::new(Control {

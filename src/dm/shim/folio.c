@@ -17,6 +17,9 @@
 
 #include "folio.h"
 
+/* The module takes its units, 4 KiB, for the kernel's pages (units.rs). */
+static_assert(PAGE_SIZE == 4096);
+
 bool drr_bio_is_plain_read(const struct bio *bio)
 {
 	return bio_op(bio) == REQ_OP_READ && !bio_has_crypt_ctx((struct bio *)bio) &&
@@ -59,6 +62,11 @@ u64 drr_page_pfn(struct page *page)
  * page cache. With the folio locked by the read that fills it, ->mapping is
  * stable; where it is locked by somebody else, RCU keeps the inode (freed by
  * RCU) and the super block (likewise) readable.
+ *
+ * Locked, but not by this read: the page may be the pinned buffer of a direct
+ * read while another read, or nobody yet, fills it as page cache (a file system
+ * that takes the uptodate mark away from a mapped page makes it so). A page
+ * that its own read fills is neither mapped nor pinned.
  */
 bool drr_page_own(struct page *page, struct block_device *own,
 		  struct drr_place *place)
@@ -74,7 +82,8 @@ bool drr_page_own(struct page *page, struct block_device *own,
 	folio = page_folio(page);
 	if (!folio_test_locked(folio) || folio_test_uptodate(folio) ||
 	    folio_test_anon(folio) || folio_test_swapcache(folio) ||
-	    folio_test_hugetlb(folio) || folio_test_writeback(folio))
+	    folio_test_hugetlb(folio) || folio_test_writeback(folio) ||
+	    folio_mapped(folio) || folio_maybe_dma_pinned(folio))
 		return false;
 
 	rcu_read_lock();

@@ -3,19 +3,26 @@
 //! src/drr/platform.rs for the host: memory that can be told to fail, and a lock.
 
 use super::table::Group;
-use std::cell::Cell;
-use std::sync::Mutex;
+use std::cell::{Cell, RefCell};
+use std::sync::{Mutex, PoisonError};
 
 pub(crate) type Array<T> = Vec<T>;
 pub(crate) type GroupBox = Box<Group>;
 
 thread_local! {
     static OUT_OF_MEMORY: Cell<bool> = const { Cell::new(false) };
+    static WHILE_ALLOCATING: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    static LOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Lets every allocation of this thread fail, or succeed again.
 pub(crate) fn set_out_of_memory(on: bool) {
     OUT_OF_MEMORY.set(on);
+}
+
+/// Runs `f` in the middle of this thread's next allocation of a group.
+pub(crate) fn while_allocating(f: impl FnOnce() + 'static) {
+    WHILE_ALLOCATING.set(Some(Box::new(f)));
 }
 
 fn has_memory() -> bool {
@@ -39,6 +46,9 @@ pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
 }
 
 pub(crate) fn boxed(group: Group) -> Option<GroupBox> {
+    if let Some(f) = WHILE_ALLOCATING.take() {
+        f();
+    }
     has_memory().then(|| Box::new(group))
 }
 
@@ -50,10 +60,10 @@ impl<T> IrqLock<T> {
     }
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // Like a spinlock, taking it twice is a bug: fail at once instead of hanging.
-        f(&mut self
-            .0
-            .try_lock()
-            .expect("the lock is held already, or poisoned"))
+        // Two at once are a bug: fail instead of hanging, now or one day.
+        assert!(!LOCKED.replace(true), "this thread holds a lock already");
+        let r = f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        LOCKED.set(false);
+        r
     }
 }

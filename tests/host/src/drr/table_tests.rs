@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::platform::set_out_of_memory;
+use super::platform::{set_out_of_memory, while_allocating};
 use super::table::{Batch, Page, Published, Source, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{mpsc, Arc};
+use std::time::Duration;
 
 /// Pages of the model's data device: a few groups.
 const PAGES: u64 = 80;
@@ -443,4 +445,30 @@ fn a_sequential_file_takes_at_most_24_bytes_a_page() {
         grown as u64 <= 24 * pages,
         "{grown} bytes for {pages} pages"
     );
+}
+
+/// The first publication of all, between its look at the generations and its being counted: the
+/// table says that it is empty, and yet the layer's records must go.
+#[test]
+fn a_layer_that_moves_beside_the_first_publication_leaves_nothing_behind() {
+    let table = Arc::new(Table::new(ROOMY, 3).unwrap());
+    let (begun, has_begun) = mpsc::channel();
+    let (mover, handle) = mpsc::channel();
+    let other = table.clone();
+    while_allocating(move || {
+        mover
+            .send(std::thread::spawn(move || {
+                other.cancel_all();
+                begun.send(()).unwrap();
+                other.drop_layer(1);
+            }))
+            .unwrap();
+        has_begun.recv().unwrap();
+        // Time enough for a removal that does not wait for this publication.
+        std::thread::sleep(Duration::from_millis(100));
+    });
+    assert_eq!(publish(&table, &[5], page(1)), Published::Recorded(1));
+    handle.recv().unwrap().join().unwrap();
+    assert_eq!(table.groups(), 0);
+    assert_eq!(table.sources(5, 0).iter().count(), 0);
 }
