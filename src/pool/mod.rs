@@ -83,6 +83,9 @@ pub(crate) struct Pool {
     pub(crate) prison: Arc<Prison>,
     pub(crate) jobs: Mempool<Job>,
     pub(crate) copier: Kcopyd,
+    /// For copies from external origins alone: they may depend on works of this module, and what
+    /// holds an epoch must not wait behind them for kcopyd's memory.
+    pub(crate) origin_copier: Kcopyd,
     pub(crate) params: Params,
 
     /// Held while a message changes something, for device-mapper does not serialise messages.
@@ -178,6 +181,7 @@ impl Pool {
                 prison: Arc::new(Prison::new()?, GFP_KERNEL)?,
                 jobs: Mempool::new(JOB_RESERVE)?,
                 copier: Kcopyd::new()?,
+                origin_copier: Kcopyd::new()?,
                 params,
                 changing: RwSem::new(())?,
                 snap_gate: RwSem::new(())?,

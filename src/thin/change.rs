@@ -189,7 +189,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
 /// From this lookup until the copy has read the old chunk the epoch keeps it, and no snapshot
 /// comes between: what is shared now has no writer left.
 fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
-    let _gate = pool.snap_gate.read();
+    let gate = pool.snap_gate.read();
     let token = pool.epochs.enter();
     let old = match pool.meta.lookup(&job.thin.open, job.v, true) {
         Ok(Lookup::Mapped(m)) if m.shared => Some(m.chunk),
@@ -219,7 +219,10 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
             pool.copier.copy(job.thin.serial, pool.region(old), to, job);
         }
         None => {
+            // What follows relies on no mapping. The origin may be a thin device of this pool, whose
+            // works must be able to go on while this waits for kcopyd.
             pool.epochs.leave(token);
+            drop(gate);
             let serial = job.thin.serial;
             if let Some(from) = job.thin.in_origin(job.v) {
                 let rest = to.sectors.saturating_sub(from.sectors);
@@ -234,7 +237,7 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
                     sectors: from.sectors,
                     ..to
                 };
-                pool.copier.copy(serial, from, to, job);
+                pool.origin_copier.copy(serial, from, to, job);
             } else if pool.has(flag::ZERO) {
                 pool.copier.zero(serial, to, job);
             } else {
