@@ -735,6 +735,29 @@ impl Store {
         Ok(f(block.data()))
     }
 
+    /// Shows a tree's node as the running transaction has it; nobody may change it meanwhile. Its
+    /// header and checksum are not checked.
+    pub(crate) fn node<R>(&self, block: u64, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        self.open_objects()?;
+        let at = format::SUPERBLOCK_LOCATION;
+        let known = self.lock_superblock(at, bindings::dm_bm_read_lock, &SUPERBLOCK.0)?;
+        // The library's validator of nodes is not exported, and the block manager insists on it;
+        // the cache below it does not. A locked block is one of its buffers
+        // (dm-block-manager.c, `to_buffer`, 7.2).
+        // SAFETY: a live buffer, locked by `known`.
+        let client = unsafe { bindings::dm_bufio_get_client(known.raw.as_ptr().cast()) };
+        let mut buffer: *mut bindings::dm_buffer = ptr::null_mut();
+        // SAFETY: the manager's client, which lives as long as the manager.
+        let data = unsafe { bindings::dm_bufio_read(client, block, &mut buffer) };
+        let data: *mut c_void = from_err_ptr(data)?;
+        // SAFETY: a buffer of the manager's block size, held until it is released below; the caller
+        // keeps others from changing the node.
+        let r = f(unsafe { core::slice::from_raw_parts(data.cast::<u8>(), format::BLOCK_SIZE) });
+        // SAFETY: held since the call above.
+        unsafe { bindings::dm_bufio_release(buffer) };
+        Ok(r)
+    }
+
     /// Changes the committed superblock in place and makes it durable, outside of any commit.
     /// On an error the transaction need not be given up.
     pub(crate) fn amend_superblock(&mut self, f: impl FnOnce(&mut [u8]) -> Option<()>) -> Result {
@@ -1101,6 +1124,27 @@ impl Store {
         Ok((self.settle(r)?, subtree))
     }
 
+    /// Adds a device to which the tree at `subtree` goes over: the new root. The device must not be
+    /// there.
+    pub(crate) fn attach_device(&mut self, root: u64, device: u64, subtree: u64) -> Result<u64> {
+        self.open_objects()?;
+        // SAFETY: open, as checked; exclusive by `&mut self`.
+        let r = unsafe {
+            self.cx()
+                .devices_moved
+                .insert(root, [device], subtree.to_le_bytes())
+        };
+        Ok(self.settle(r)?.0)
+    }
+
+    /// Raises the count of a tree's root: the deletion of what it hangs on spares it.
+    pub(crate) fn keep_tree(&mut self, subtree: u64) -> Result {
+        let tm = self.open_objects()?.tm;
+        // SAFETY: live by `Open`'s invariant, exclusive by `&mut self`.
+        unsafe { bindings::dm_tm_inc(tm.as_ptr(), subtree) };
+        Ok(())
+    }
+
     /// Deletes a tree of mappings that `detach_device` gave out, and lowers the counts of its
     /// chunks. Lookups may go on beside it: the tree hangs on nothing any more, its blocks are not
     /// used again before the next commit, and lookups do not ask the space maps. EBUSY: another
@@ -1120,6 +1164,14 @@ impl Store {
         // SAFETY: open, as checked; a lookup changes nothing.
         let v = unsafe { self.cx().details.lookup(root, [device]) }?;
         Ok(v.as_ref().and_then(format::Details::decode))
+    }
+
+    /// The highest id that has details.
+    pub(crate) fn highest_details(&self, root: u64) -> Result<Option<u64>> {
+        self.open_objects()?;
+        // SAFETY: open, as checked; a lookup changes nothing.
+        let key = unsafe { self.cx().details.highest(root) }?;
+        Ok(key.map(|[id]| id))
     }
 
     /// Stores a device's details: the new root.
@@ -1202,6 +1254,15 @@ impl Store {
         // SAFETY: live by `Open`'s invariant, exclusive by `&mut self`.
         to_result(unsafe { bindings::drr_sm_new_block(map.as_ptr(), &mut chunk) })?;
         Ok(chunk)
+    }
+
+    /// How many references a metadata block has.
+    pub(crate) fn block_count(&mut self, block: u64) -> Result<u32> {
+        let map = self.open_objects()?.metadata_map;
+        let mut count = 0;
+        // SAFETY: live by `Open`'s invariant, exclusive by `&mut self`.
+        to_result(unsafe { bindings::drr_sm_count(map.as_ptr(), block, &mut count) })?;
+        Ok(count)
     }
 
     /// How many mappings (and holds) a chunk has.

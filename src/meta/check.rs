@@ -41,9 +41,9 @@ pub(crate) const NODE_XOR: u32 = 121_107;
 pub(crate) const BITMAP_XOR: u32 = 240_779;
 pub(crate) const INDEX_XOR: u32 = 160_478;
 
-const NODE_HEADER: usize = 32;
-const INTERNAL: u32 = 1;
-const LEAF: u32 = 2;
+pub(super) const NODE_HEADER: usize = 32;
+pub(super) const INTERNAL: u32 = 1;
+pub(super) const LEAF: u32 = 2;
 /// A count above this could overflow by being raised.
 const COUNT_MAX: u32 = 1 << 31;
 

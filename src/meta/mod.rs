@@ -27,15 +27,17 @@
 //! 7. Allocations under the exclusive lock do no I/O (`pdata::without_io`): reclaim could wait
 //!    for this very lock through a thin device.
 //!
-//! Lock order: the turn, then the metadata lock, both after all others; under it only the epochs'
+//! Lock order: `deleting`, the turn, the metadata lock, all after all others; under it only the epochs'
 //! cookie is taken, which does not sleep. Everything here runs in process context and may sleep.
 //!
 //! Neighbours: `dm::pdata` (the library), `format` and `freed` (pure), the pool (modes and the
 //! decision when to commit or abort).
 
 pub(crate) mod check;
+mod delete;
 pub(crate) mod format;
 pub(crate) mod freed;
+pub(crate) mod pieces;
 
 use crate::dm::{
     bdev::BlockDev,
@@ -508,36 +510,6 @@ impl State {
         Ok(())
     }
 
-    /// Takes a device out of the trees: the root of its mappings, which are still to be deleted.
-    fn detach(&mut self, id: u32) -> Result<Option<u64>> {
-        if let Some(device) = self.devices.get(&id) {
-            if device.opens.load(Relaxed) > 0 {
-                return Err(EBUSY);
-            }
-        } else if !self.exists(id)? {
-            return Err(enodata());
-        }
-        let r = self.detach_trees(u64::from(id));
-        let subtree = self.sound(r)?;
-        self.devices.remove(&id);
-        Ok(subtree)
-    }
-
-    fn detach_trees(&mut self, key: u64) -> Result<Option<u64>> {
-        // A device made in this transaction has no details in the tree yet.
-        let root = self.sb.details_root;
-        if self.store.details(root, key)?.is_some() {
-            self.sb.details_root = self.store.remove_details(root, key)?;
-        }
-        let root = self.sb.mapping_root;
-        if self.store.device_root(root, key)?.is_none() {
-            return Ok(None);
-        }
-        let (root, subtree) = self.store.detach_device(root, key)?;
-        self.sb.mapping_root = root;
-        Ok(Some(subtree))
-    }
-
     /// Whether I/O that began before the chunk was freed may still be under way. That includes
     /// chunks freed in this very transaction: one that was also allocated in it is given out
     /// again without a commit between (sm_disk_new_block looks at both transactions' counts).
@@ -849,6 +821,10 @@ impl State {
 /// The last reference must go before the metadata and data devices are closed: dropping it
 /// commits what is left to commit.
 pub(crate) struct Metadata {
+    /// Held while devices are deleted: what is put aside changes only under it.
+    deleting: RwSem<()>,
+    /// Deletions may have left something over.
+    left_over: Atomic<bool>,
     /// Held by who changes the state, or waits to.
     turn: RwSem<()>,
     state: RwSem<State>,
@@ -910,9 +886,12 @@ impl Metadata {
             .load()
             .map_err(because(c"Cannot read metadata superblock"))?;
         let nomem = |e: Error| because(c"Cannot allocate metadata")(e);
+        let deleting = RwSem::new(()).map_err(nomem)?;
         let turn = RwSem::new(()).map_err(nomem)?;
         let state = RwSem::new(state).map_err(nomem)?;
         let metadata = Self {
+            deleting,
+            left_over: Atomic::new(true),
             turn,
             state,
             epochs,
@@ -1062,25 +1041,6 @@ impl Metadata {
     /// stamps left. The caller has quiesced the origin's writes.
     pub(crate) fn create_snap(&self, id: DevId, origin: DevId) -> Result {
         self.change(|s| s.create_snap(id.0, origin.0))
-    }
-
-    /// Deletes a device and its mappings. ENODATA; EBUSY: it is open.
-    ///
-    /// The deletion of the mappings takes long when there are many. Lookups go on meanwhile;
-    /// changes and commits wait, so that no commit comes between the two parts.
-    pub(crate) fn delete(&self, id: DevId) -> Result {
-        pdata::without_io(|| {
-            let _turn = self.turn.write();
-            let subtree = self.state.write().change(|s| s.detach(id.0))?;
-            let Some(subtree) = subtree else {
-                return Ok(());
-            };
-            let r = self.state.read().store.delete_tree(subtree);
-            if r.is_err() {
-                self.state.write().spoiled = true;
-            }
-            r
-        })
     }
 
     /// Whether there is such a device.

@@ -47,9 +47,14 @@ fn flush(pool: &Pool) {
     }
 }
 
-/// The discard work.
+/// The discard work, which also ends deletions that a crash cut short.
 pub(crate) fn run_discards(pool: &Arc<Pool>) {
     pool.each_thin(|t| t.process_discards());
+    // A piece at a time, so that discards wait for no more.
+    if pool.meta.has_left_over() && pool.mode().metadata_writable() {
+        pool.meta.delete_left_over();
+        pool.wake_discards();
+    }
 }
 
 /// The one-second timer.
@@ -58,6 +63,9 @@ pub(crate) fn tick(pool: &Arc<Pool>) {
     // Whatever a bio waits for, it is looked at again now and then.
     pool.stalled.store(true, Relaxed);
     pool.wake();
+    if pool.meta.has_left_over() && pool.mode().metadata_writable() {
+        pool.wake_discards();
+    }
     pool.waker.queue_after(&pool.wq, COMMIT_PERIOD_MS);
 }
 

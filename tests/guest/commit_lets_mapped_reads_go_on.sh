@@ -21,7 +21,7 @@ dd if=/dev/urandom of=/dev/mapper/r bs=1M count=4 oflag=direct conv=fsync status
 reload slow "$(slow 700)"
 
 # A first write and its fsync: several writes to the metadata device, one after the other.
-reads_go_on fsync r dd if=/dev/urandom of=/dev/mapper/w bs=4k count=1 oflag=direct conv=fsync status=none
-read -r _ _ whole <"$W/reads"
+io_goes_on fsync 2 reads=r -- dd if=/dev/urandom of=/dev/mapper/w bs=4k count=1 oflag=direct conv=fsync status=none
+read -r _ _ _ whole <"$W/io"
 at_least "time of the fsync, ms" "$whole" 1000
 reload slow "$(slow 0)"

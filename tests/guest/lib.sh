@@ -241,6 +241,27 @@ message() {
     dmsetup message "$POOL" 0 "$*"
 }
 
+# restored_pool CHUNKS FREE: a pool whose device 0 maps CHUNKS chunks in an order that makes no runs, and device 1 (4 MiB)
+# 64 more; FREE are free. Nothing that is written to it is kept.
+restored_pool() {
+    META=$(disk 64)
+    DATA=$(disk $((($1 + $2 + 64) / 16 + 1)) memory_backed=0)
+    POOL=pool
+    awk -v n="$1" -v all=$(($1 + $2 + 64)) 'BEGIN {
+        printf "<superblock uuid=\"\" time=\"0\" transaction=\"0\" version=\"2\" data_block_size=\"128\" nr_data_blocks=\"%d\">\n", all
+        printf "<device dev_id=\"0\" mapped_blocks=\"%d\" transaction=\"0\" creation_time=\"0\" snap_time=\"0\">\n", n
+        for (i = 0; i < n; i++)
+            printf "<single_mapping origin_block=\"%d\" data_block=\"%d\" time=\"0\"/>\n", i, (i * 7919) % n
+        print "</device>"
+        print "<device dev_id=\"1\" mapped_blocks=\"64\" transaction=\"0\" creation_time=\"0\" snap_time=\"0\">"
+        printf "<range_mapping origin_begin=\"0\" data_begin=\"%d\" length=\"64\" time=\"0\"/>\n</device>\n</superblock>\n", n
+    }' >"$W/pool.xml"
+    thin_restore -q -i "$W/pool.xml" -o "$META"
+    rm "$W/pool.xml"
+    pool_load pool "$META" "$DATA" 128
+    equals "chunks used" "$(chunks_used)" $(($1 + 64))
+}
+
 # thin NAME ID MIB: activate a thin that exists. thin_new also creates it.
 thin() {
     dmsetup create "$1" --table "0 $(($3 * 2048)) $THIN_T /dev/mapper/$POOL $2"
@@ -545,18 +566,26 @@ external_unharmed() {
 
 # --- I/O beside something else ----------------------------------------------------------------------------------------------------
 
-# reads_go_on WHAT NAME CMD…: while CMD runs, reads of mapped blocks of thin NAME are answered. On dm-thin they are not: there it is
-# only told how long they pause.
-reads_go_on() {
-    g_what=$1 g_name=$2
+# io_goes_on WHAT SHARE KIND=NAME[…] -- CMD…: while CMD runs, I/O on the thins is answered, and never pauses for more than one part
+# in SHARE of its time. KIND is as in io_beside.py. On dm-thin it waits for the whole of it: there the pauses are only told.
+io_goes_on() {
+    g_what=$1 g_share=$2
     shift 2
-    python3 "$TESTS/reads_beside.py" "/dev/mapper/$g_name" "$@" >"$W/reads"
-    read -r g_reads g_longest g_whole <"$W/reads"
-    echo "$g_what in $g_whole ms; $g_reads reads meanwhile, the longest pause $g_longest ms"
-    if has_drr; then
-        at_least "reads during the $g_what" "$g_reads" 20
-        at_most "the longest pause, ms" "$g_longest" $((g_whole / 2))
-    fi
+    g_loads=
+    while [ "$1" != -- ]; do
+        g_loads="$g_loads ${1%%=*}=/dev/mapper/${1#*=}"
+        shift
+    done
+    shift
+    # shellcheck disable=SC2086 # several words
+    python3 "$TESTS/io_beside.py" $g_loads "$@" >"$W/io"
+    while read -r g_kind g_count g_longest g_whole; do
+        echo "$g_what in $g_whole ms; $g_count $g_kind meanwhile, the longest pause $g_longest ms"
+        if has_drr; then
+            at_least "$g_kind during the $g_what" "$g_count" $((g_share * 2))
+            at_most "the longest pause of $g_kind, ms" "$g_longest" $((g_whole / g_share))
+        fi
+    done <"$W/io"
 }
 
 # --- DRR -------------------------------------------------------------------------------------------------------------------------

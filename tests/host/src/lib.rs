@@ -46,6 +46,8 @@ pub mod meta {
     pub mod format;
     #[path = "../../../../src/meta/freed.rs"]
     pub mod freed;
+    #[path = "../../../../src/meta/pieces.rs"]
+    pub mod pieces;
 
     #[cfg(test)]
     mod check_tests;
@@ -53,6 +55,8 @@ pub mod meta {
     mod format_tests;
     #[cfg(test)]
     mod freed_tests;
+    #[cfg(test)]
+    mod pieces_tests;
 }
 
 pub mod pool {
