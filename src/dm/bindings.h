@@ -24,6 +24,7 @@
 #include "folio.h"
 
 /* Macros that bindgen cannot evaluate by itself. */
+const u32 RUST_CONST_HELPER_REQ_POLLED = (__force u32)REQ_POLLED;
 const u32 RUST_CONST_HELPER_REQ_PREFLUSH = (__force u32)REQ_PREFLUSH;
 const u32 RUST_CONST_HELPER_REQ_FUA = (__force u32)REQ_FUA;
 const u32 RUST_CONST_HELPER_REQ_META = (__force u32)REQ_META;

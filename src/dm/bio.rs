@@ -125,6 +125,11 @@ impl Bio {
         self.opf() & (bindings::REQ_PREFLUSH | bindings::REQ_FUA) != 0
     }
 
+    /// Whether its submitter polls for its completion.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.opf() & bindings::REQ_POLLED != 0
+    }
+
     /// The first sector, on whatever device the bio is directed to at the moment.
     pub(crate) fn sector(&self) -> Sectors {
         // SAFETY: the bio is live by the type invariant; `bi_iter` is packed, so it is copied.
@@ -323,6 +328,12 @@ impl BioList {
                 NonNull::new(raw.tail)
             },
         }
+    }
+}
+
+impl Default for BioList {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     bindings,
     bio::{Bio, Status},
 };
-use crate::drr::{hash::PAGE_WORDS, table::Table, ReadHook};
+use crate::drr::{hash::PAGE_WORDS, resume, table::Table, ReadHook};
 use core::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr::NonNull};
 use kernel::{prelude::*, sync::Arc, types::Opaque};
 
@@ -420,6 +420,8 @@ impl Armed {
 pub(crate) struct Deferred {
     work: Opaque<bindings::work_struct>,
     bio: *mut bindings::bio,
+    /// How the read has ended.
+    status: Status,
 }
 
 // SAFETY: handled by one thread at a time (type invariant).
@@ -432,6 +434,7 @@ impl Default for Deferred {
         Self {
             work: Opaque::uninit(),
             bio: core::ptr::null_mut(),
+            status: Status::Ok,
         }
     }
 }
@@ -459,12 +462,14 @@ impl ReadQueue {
         Ok(Self { wq })
     }
 
-    /// Takes a bio over whose read has succeeded and whose end_io callback is running: a worker
-    /// calls `ReadHook::run_deferred` on its hook, then ends it again, with success. The callback
+    /// Takes a bio over whose read has ended and whose end_io callback is running: a worker calls
+    /// `ReadHook::run_deferred` on its hook, then ends it again, as it has ended, and then resumes
+    /// who waited for it. The callback
     /// answers DM_ENDIO_INCOMPLETE (drivers/md/dm.c, clone_endio: the clone is left alone, and
     /// ending it again comes to the same callback). Any context but NMI.
-    pub(crate) fn defer(&self, mut bio: Bio) {
+    pub(crate) fn defer(&self, mut bio: Bio, status: Status) {
         let raw = bio.as_ptr();
+        bio.data().read_hook.deferred.status = status;
         let deferred = &raw mut bio.data().read_hook.deferred;
         let _ = bio.into_raw();
         // SAFETY: the hook is in the data of a live bio, which was ours alone until here.
@@ -498,13 +503,17 @@ unsafe extern "C" fn run_deferred(work: *mut bindings::work_struct) {
         .cast::<ReadHook>();
     // SAFETY: the work is a field of a live `Deferred` (function contract).
     let bio = unsafe { (*deferred).bio };
+    // SAFETY: as above.
+    let status = unsafe { (*deferred).status };
     // SAFETY: that one is a field of a live hook, which is ours alone while queued (invariant of
     // `Deferred`).
-    unsafe { (*hook).run_deferred() };
+    let followers = unsafe { (*hook).run_deferred() };
     let Some(bio) = NonNull::new(bio) else { return };
     // SAFETY: the bio was given up to us in `defer`, which only takes clones of this module's
     // targets. Its end_io comes a second time now, and finds the hook empty.
-    unsafe { Bio::from_raw(bio) }.end(Status::Ok);
+    unsafe { Bio::from_raw(bio) }.end(status);
+    // What the bio belongs to may be gone by now; each of these holds its own.
+    resume(followers);
 }
 
 /// Tells a table when memory goes off line, so that no record leads there any more.

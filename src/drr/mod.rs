@@ -22,12 +22,14 @@
 //!   publications that rely on its old contents are over.
 //! - *Layers*: records of a layer that is removed are dropped after `alive` was cleared, and a
 //!   publication looks at it under the bucket's lock.
+//! - *Coalescing*: a read that waits for another one of the same pages is in no epoch meanwhile, and
+//!   afterwards is looked up and served like any other (coalesce.rs).
 //! - *Domains*: a record carries the domain that its layer was in, and is offered in that domain
 //!   alone. A layer that moves loses its records; those being made carry a ticket from before.
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, coalesce.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
@@ -37,8 +39,7 @@
 
 use crate::dm::{
     bdev::BlockDev,
-    bio::Bio,
-    bio::Status,
+    bio::{Bio, BioList, Status},
     epoch::Epochs,
     folio::{random_word, Hotplug, ReadQueue},
     sync::RwSem,
@@ -47,6 +48,7 @@ use crate::units::{DevId, Ppn, Sectors};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
+pub(crate) mod coalesce;
 pub(crate) mod domains;
 pub(crate) mod hash;
 pub(crate) mod layers;
@@ -58,9 +60,15 @@ pub(crate) mod stats;
 pub(crate) mod table;
 
 pub(crate) use message::on_off;
-pub(crate) use record::ReadHook;
+use platform::{now_ns, sleep_us};
+pub(crate) use record::{resume, ReadHook, Resume};
+use serve::Whole;
 use stats::{Stats, Tally};
 use table::Table;
+
+/// How often a worker tries to lock a source, and how long it waits in between, in microseconds.
+const LOCK_TRIES: u32 = 16;
+const LOCK_PAUSE_US: i64 = 50;
 
 /// What became of a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +77,12 @@ pub(crate) enum ReadOutcome {
     Served,
     /// Send it to disk as it is now (it may have been shortened).
     Disk,
+    /// Another read of these pages is under way: hand the bio (it may have been shortened) to
+    /// [`Drr::follow`], outside of the epoch.
+    Follow(coalesce::Place),
+    /// A sibling's memory is locked for the moment: let the bio wait for a worker, outside of the
+    /// epoch, and ask [`Drr::read_shared_whole`].
+    Later,
 }
 
 /// One active thin device.
@@ -105,6 +119,8 @@ pub(crate) struct Drr {
     /// Ends before `table` by its own reference.
     _hotplug: Hotplug,
     queue: ReadQueue,
+    /// Those on their way to the disk.
+    reads: coalesce::Reads<BioList>,
     /// The pool's.
     epochs: Arc<Epochs>,
     enabled: AtomicBool,
@@ -138,6 +154,7 @@ impl Drr {
                 _hotplug: Hotplug::new(table.clone())?,
                 table,
                 queue: ReadQueue::new()?,
+                reads: coalesce::Reads::new().ok_or(ENOMEM)?,
                 epochs,
                 enabled: AtomicBool::new(enabled),
                 verify: AtomicBool::new(false),
@@ -285,15 +302,66 @@ impl Drr {
         outcome
     }
 
-    /// Prepares the recording of a read of a shared block that goes to disk whatever is recorded:
-    /// for bios that are mapped outside of map. Otherwise as [`Self::read_shared`].
-    pub(crate) fn record_only(&self, layer: &Arc<Layer>, bio: &mut Bio, phys: Sectors) {
+    /// The same outside of map, where a bio cannot be shortened: it is served as a whole, or goes to
+    /// disk. Process context; sleeps for a millisecond or so while siblings' memory is locked.
+    pub(crate) fn read_shared_whole(
+        &self,
+        layer: &Arc<Layer>,
+        bio: &mut Bio,
+        phys: Sectors,
+    ) -> ReadOutcome {
         if !self.is_enabled() || bio.bytes() == 0 || !bio.is_plain_read() {
-            return;
+            return ReadOutcome::Disk;
         }
         let mut tally = Tally::new();
-        self.arm_miss(layer, bio, phys, &mut tally);
+        let mut whole = Whole::Missing;
+        if !self.verify.load(Ordering::Relaxed) {
+            // Those who waited for the same read come at the same moment, and each locks the source
+            // for as long as it takes to copy a page.
+            for _ in 0..LOCK_TRIES {
+                whole = self.serve_whole(layer, bio, phys, &mut tally);
+                if whole != Whole::Locked {
+                    break;
+                }
+                sleep_us(LOCK_PAUSE_US);
+            }
+        }
+        if whole != Whole::Served {
+            self.arm_miss(layer, bio, phys, &mut tally);
+        }
         self.count(layer, &tally);
+        if whole == Whole::Served {
+            ReadOutcome::Served
+        } else {
+            ReadOutcome::Disk
+        }
+    }
+
+    /// Lets a read wait for the one that [`ReadOutcome::Follow`] named; it comes back to `back` when
+    /// that has ended. Whoever makes a read wait sees to it that [`Self::detach_late`] is called
+    /// after [`Self::patience_ms`]. The bio is in no epoch. Process context.
+    pub(crate) fn follow(&self, place: coalesce::Place, mut bio: Bio, back: Arc<dyn Resume>) {
+        bio.data().read_hook.wait(back);
+        if let Err(bio) = self.reads.follow(place, bio) {
+            let mut list = BioList::new();
+            list.push(bio);
+            resume(list);
+        }
+    }
+
+    /// How long a read waits for another one, in milliseconds.
+    pub(crate) fn patience_ms(&self) -> u32 {
+        u32::try_from(self.reads.patience() / 1_000_000).unwrap_or(u32::MAX)
+    }
+
+    /// Sends reads on their way that have waited too long; whether others still wait. Process context.
+    pub(crate) fn detach_late(&self) -> bool {
+        let (late, count, more) = self.reads.detach(now_ns());
+        let mut tally = Tally::new();
+        tally.add(stats::Counter::DetachedReads, count);
+        self.stats.add(&tally);
+        resume(late);
+        more
     }
 
     /// A bio of the layer has ended: to be called first thing in end_io, for every bio. `Some`:

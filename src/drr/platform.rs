@@ -7,6 +7,7 @@
 use super::table::Group;
 use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT};
 use kernel::prelude::*;
+use kernel::time::{delay::fsleep, ClockSource, Delta, Monotonic};
 
 pub(crate) use crate::dm::irqlock::IrqLock;
 
@@ -37,4 +38,14 @@ pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
 /// Memory for a group. Any context: never waits, never warns.
 pub(crate) fn boxed(group: Group) -> Option<GroupBox> {
     KBox::new(group, GFP_NOWAIT | __GFP_NOWARN).ok()
+}
+
+/// The monotonic clock, in nanoseconds. Any context but NMI.
+pub(crate) fn now_ns() -> u64 {
+    u64::try_from(Monotonic::ktime_get()).unwrap_or(0)
+}
+
+/// Sleeps for so many microseconds at least. Process context.
+pub(crate) fn sleep_us(us: i64) {
+    fsleep(Delta::from_micros(us));
 }

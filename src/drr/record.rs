@@ -5,18 +5,21 @@
 //!
 //! Runs before the bio is completed, so that its page-cache folios are still locked. Completion may
 //! be in hard interrupt context: at most [`IN_PLACE_PAGES`] are hashed or compared there, more goes
-//! to a worker, which ends the bio a second time (dm/folio.rs, `ReadQueue`).
+//! to a worker, which ends the bio a second time (dm/folio.rs, `ReadQueue`). So does the end of a read
+//! that others have waited for.
 //!
 //! Neighbours: serve.rs (arms the hook), table.rs (publication), dm/folio.rs.
 
 use super::{
+    coalesce::{Lead, Waiters},
+    platform::now_ns,
     serve::{extent, Part},
     stats::{Counter, Tally},
     table::{Batch, Page, Ticket},
     Drr, Layer,
 };
 use crate::dm::{
-    bio::{Bio, Status},
+    bio::{Bio, BioList, Status},
     folio::{Armed, Deferred, PrivatePage, PAGE_BYTES},
 };
 use crate::units::Sectors;
@@ -37,39 +40,57 @@ pub(super) struct Copied {
     pub(super) page: PrivatePage,
 }
 
-/// A read that is on its way to the disk.
-pub(super) struct InFlight {
-    armed: Armed,
-    phys: Sectors,
+/// What is to be done when a read has ended.
+pub(super) struct Ending {
     ticket: Ticket,
-    record: bool,
-    copies: KVec<Copied>,
+    pub(super) record: bool,
+    /// Others may wait for this read.
+    pub(super) lead: Option<Lead>,
+    pub(super) copies: KVec<Copied>,
 }
 
-impl InFlight {
-    pub(super) fn new(
-        armed: Armed,
-        phys: Sectors,
-        ticket: Ticket,
-        record: bool,
-        copies: KVec<Copied>,
-    ) -> Self {
+impl Ending {
+    /// Nothing yet; `ticket` is from before the read.
+    pub(super) fn new(ticket: Ticket) -> Self {
         Self {
-            armed,
-            phys,
             ticket,
-            record,
-            copies,
+            record: false,
+            lead: None,
+            copies: KVec::new(),
         }
     }
 }
 
-/// What DRR keeps in a bio's own data: nothing, unless the read is to be recorded or compared.
+/// A read that is on its way to the disk.
+pub(super) struct InFlight {
+    armed: Armed,
+    phys: Sectors,
+    end: Ending,
+}
+
+impl InFlight {
+    pub(super) fn new(armed: Armed, phys: Sectors, end: Ending) -> Self {
+        Self { armed, phys, end }
+    }
+}
+
+/// Whom a read that waited goes back to.
+pub(crate) trait Resume: Send + Sync {
+    /// Takes the read, to look its mapping up once more. Process context.
+    fn resume(&self, bio: Bio);
+}
+
+/// What DRR keeps in a bio's own data: nothing, unless the read is to be recorded or compared, or
+/// waits for another one.
 #[derive(Default)]
 pub(crate) struct ReadHook {
     read: Option<InFlight>,
     /// Who the worker works for; set while deferred.
     owner: Option<(Arc<Drr>, Arc<Layer>)>,
+    /// Who waited for this read, and goes on when it has ended.
+    followers: BioList,
+    /// Set while the read waits itself.
+    back: Option<Arc<dyn Resume>>,
     pub(crate) deferred: Deferred,
 }
 
@@ -83,18 +104,47 @@ impl ReadHook {
         self.read = Some(read);
     }
 
-    /// The worker's part: finishes the read and empties the hook. The bio is ended by the caller.
+    pub(super) fn wait(&mut self, back: Arc<dyn Resume>) {
+        self.back = Some(back);
+    }
+
+    /// The worker's part: finishes the read and empties the hook. The bio is ended by the caller,
+    /// and then the followers are resumed.
     ///
     /// The references to pool and layer go here, before the bio ends; until then the target holds
     /// its own, so these are never the last ones.
-    pub(crate) fn run_deferred(&mut self) {
+    pub(crate) fn run_deferred(&mut self) -> BioList {
         if let Some((drr, layer)) = self.owner.take() {
             let mut tally = Tally::new();
             tally.add(Counter::DeferredReads, 1);
             drr.count(&layer, &tally);
             drr.finish(&layer, self);
         }
-        self.read = None;
+        self.followers.take()
+    }
+}
+
+/// Sends reads that waited on their way. Their memory can be served from now on: whom they waited
+/// for has ended. Process context.
+pub(crate) fn resume(mut followers: BioList) {
+    while let Some(mut bio) = followers.pop() {
+        match bio.data().read_hook.back.take() {
+            Some(back) => back.resume(bio),
+            // Nobody waits without it.
+            None => bio.end(Status::IoError),
+        }
+    }
+}
+
+impl Waiters for BioList {
+    type Item = Bio;
+
+    fn push(&mut self, item: Bio) {
+        self.push(item);
+    }
+
+    fn append(&mut self, others: Self) {
+        self.append(others);
     }
 }
 
@@ -107,35 +157,47 @@ impl Drr {
         status: Status,
     ) -> Option<Bio> {
         let hook = &mut bio.data().read_hook;
-        let pages = match hook.read.as_ref() {
-            Some(read) if status.is_ok() => {
+        if status.is_ok() {
+            let pages = hook.read.as_ref().map_or(0, |read| {
                 extent(read.phys, read.armed.pieces().map_or(0, |p| p.bytes())).1
+            });
+            if pages > IN_PLACE_PAGES {
+                hook.owner = Some((self.clone(), layer.clone()));
+                self.queue.defer(bio, status);
+                return None;
             }
-            _ => {
-                // Nothing was read: nothing to record, nothing to compare.
-                hook.read = None;
-                return Some(bio);
-            }
-        };
-        if pages > IN_PLACE_PAGES {
-            hook.owner = Some((self.clone(), layer.clone()));
-            self.queue.defer(bio);
-            return None;
+            self.finish(layer, hook);
+        } else {
+            // Nothing was read: nothing to record, nothing to compare.
+            self.lead_on(hook);
         }
-        self.finish(layer, hook);
-        Some(bio)
+        if hook.followers.is_empty() {
+            return Some(bio);
+        }
+        // They can be served only once this read has ended and its folios are unlocked, and they
+        // look their mappings up, which may sleep.
+        self.queue.defer(bio, status);
+        None
     }
 
+    /// Records and compares what the disk returned; after that nobody can begin to follow the read.
     fn finish(&self, layer: &Layer, hook: &mut ReadHook) {
         let mut tally = Tally::new();
         if let Some(read) = hook.read.as_ref() {
             self.compare(layer, read, &mut tally);
-            if read.record && self.is_enabled() {
+            if read.end.record && self.is_enabled() {
                 self.record(layer, read, &mut tally);
             }
         }
-        hook.read = None;
+        self.lead_on(hook);
         self.count(layer, &tally);
+    }
+
+    /// Ends the read's part in the hook; its followers are left there.
+    fn lead_on(&self, hook: &mut ReadHook) {
+        if let Some(lead) = hook.read.take().and_then(|read| read.end.lead) {
+            hook.followers = self.reads.end(lead, now_ns());
+        }
     }
 
     fn record(&self, layer: &Layer, read: &InFlight, tally: &mut Tally) {
@@ -173,18 +235,18 @@ impl Drr {
                 continue;
             }
             if let Some(full) = batch.replace(Batch::new(part.ppn, page)) {
-                self.publish(layer, &full, &read.ticket, tally);
+                self.publish(layer, &full, &read.end.ticket, tally);
             }
         }
         if let Some(last) = batch {
-            self.publish(layer, &last, &read.ticket, tally);
+            self.publish(layer, &last, &read.end.ticket, tally);
         }
     }
 
     /// Compares what could have been served with what the disk returned. The disk's bytes are in
     /// place already, so they win by themselves.
     fn compare(&self, layer: &Layer, read: &InFlight, tally: &mut Tally) {
-        for copied in read.copies.iter() {
+        for copied in read.end.copies.iter() {
             let Some(mut pieces) = read.armed.pieces() else {
                 return;
             };

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The way of a shared read in map: serve the longest prefix that is in a sibling's memory, or
-//! prepare the read that goes to disk.
+//! The way of a shared read in map: serve the longest prefix that is in a sibling's memory, or wait
+//! for a read of the same pages that is under way, or prepare the read that goes to disk.
 //!
 //! Rules (docs/architecture.md, DRR): foreign folios are only try-locked; unproven bytes are only
 //! ever in a private page or in a locked, not uptodate page of the layer's own page cache; every
 //! failure is a miss. Neighbours: dm/folio.rs (frames and memory), table.rs, record.rs.
 
 use super::{
-    record::{Copied, InFlight},
+    coalesce::{Place, Start},
+    platform::now_ns,
+    record::{Copied, Ending, InFlight},
     stats::{Counter, Tally},
     table::{Batch, Page, Published, Source, Ticket},
     Drr, Layer, ReadOutcome,
@@ -74,7 +76,19 @@ struct Walk<'a> {
     bounce: Option<PrivatePage>,
     /// The part handled last had records.
     tried: bool,
+    /// ... and one of them led to a folio that was locked.
+    locked: bool,
     tally: &'a mut Tally,
+}
+
+/// What `serve_whole` came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    Served,
+    /// A page has no source.
+    Missing,
+    /// A source was locked by somebody else, which does not last.
+    Locked,
 }
 
 impl Drr {
@@ -89,13 +103,17 @@ impl Drr {
         let (first, pages) = extent(phys, total);
         let ticket = self.table.ticket(first, pages);
         if self.verify.load(Ordering::Relaxed) {
-            let copies = self.copy_for_verify(layer, phys, total, tally);
-            self.arm(layer, bio, phys, ticket, copies, tally);
+            // Everything goes to disk: nobody leads or follows.
+            let mut end = Ending::new(ticket);
+            end.record = self.recordable(layer, bio, phys);
+            end.copies = self.copy_for_verify(layer, phys, total, tally);
+            self.arm(bio, phys, end, tally);
             return ReadOutcome::Disk;
         }
 
         let mut done: u32 = 0;
         let mut tried = false;
+        let mut locked = false;
         if self.table.groups() != 0 {
             let mut walk = Walk {
                 drr: self,
@@ -104,6 +122,7 @@ impl Drr {
                 batch: None,
                 bounce: None,
                 tried: false,
+                locked: false,
                 tally: &mut *tally,
             };
             let mut pieces = Pieces::of(bio);
@@ -115,6 +134,7 @@ impl Drr {
             }
             walk.publish();
             tried = walk.tried;
+            locked = walk.locked;
         }
         if done != 0 {
             if done < total {
@@ -122,51 +142,131 @@ impl Drr {
             }
             return ReadOutcome::Served;
         }
+        let patient = !bio.is_polled();
+        if locked && patient {
+            return ReadOutcome::Later;
+        }
+        let (first, pages) = extent(phys, total);
+        if patient {
+            if let Some(leader) = self.reads.leader(first, pages, layer.domain()) {
+                return self.follow_leader(leader, bio, phys, tally);
+            }
+        }
         if let Some(bytes) = self.misses_before_hits(layer, phys, total, tried) {
             bio.accept_partial(bytes >> SECTOR_SHIFT);
         }
-        self.arm(layer, bio, phys, ticket, KVec::new(), tally);
+        let mut end = Ending::new(ticket);
+        end.record = self.recordable(layer, bio, phys);
+        if end.record {
+            let (first, pages) = extent(phys, bio.bytes());
+            match self
+                .reads
+                .start(first, pages, layer.domain(), now_ns(), patient)
+            {
+                Start::Lead(lead) => end.lead = Some(lead),
+                Start::Alone => {}
+                Start::Follow(place, n) => {
+                    return self.follow_leader((place, n), bio, phys, tally);
+                }
+            }
+        }
+        self.arm(bio, phys, end, tally);
         ReadOutcome::Disk
     }
 
-    /// Prepares the end of a read that goes to disk, nothing being copied.
+    /// Lets the read wait for one of the same pages that is under way, as far as that goes.
+    fn follow_leader(
+        &self,
+        (place, covered): (Place, u64),
+        bio: &mut Bio,
+        phys: Sectors,
+        tally: &mut Tally,
+    ) -> ReadOutcome {
+        let before = (phys.0 & (PAGE_SECTORS - 1)) as u32;
+        let sectors = (covered as u32) << PAGE_SECTORS_SHIFT;
+        // Nothing is done where the leader has all of it.
+        bio.accept_partial(sectors.saturating_sub(before));
+        tally.add(Counter::FollowedPages, covered as u32);
+        ReadOutcome::Follow(place)
+    }
+
+    /// Fills all of a bio from siblings' memory, or says why not: then it is for the disk, whatever
+    /// of it has been filled, or to be tried again. Process context.
+    pub(super) fn serve_whole(
+        &self,
+        layer: &Arc<Layer>,
+        bio: &Bio,
+        phys: Sectors,
+        tally: &mut Tally,
+    ) -> Whole {
+        let total = bio.bytes();
+        let (first, pages) = extent(phys, total);
+        let ticket = self.table.ticket(first, pages);
+        let mut walk = Walk {
+            drr: self,
+            layer,
+            ticket,
+            batch: None,
+            bounce: None,
+            tried: false,
+            locked: false,
+            tally,
+        };
+        let mut pieces = Pieces::of(bio);
+        let mut done: u32 = 0;
+        while let Some(part) = Part::new(phys, done, total) {
+            if !walk.serve_part(part, &mut pieces) {
+                return if walk.locked {
+                    Whole::Locked
+                } else {
+                    Whole::Missing
+                };
+            }
+            done = done.saturating_add(part.len);
+        }
+        walk.publish();
+        Whole::Served
+    }
+
+    /// Prepares the end of a read that goes to disk and waits for nobody, nothing being copied.
     pub(super) fn arm_miss(&self, layer: &Layer, bio: &mut Bio, phys: Sectors, tally: &mut Tally) {
         let (first, pages) = extent(phys, bio.bytes());
-        let ticket = self.table.ticket(first, pages);
-        self.arm(layer, bio, phys, ticket, KVec::new(), tally);
+        let mut end = Ending::new(self.table.ticket(first, pages));
+        end.record = self.recordable(layer, bio, phys);
+        if end.record {
+            let begun = self
+                .reads
+                .start(first, pages, layer.domain(), now_ns(), false);
+            if let Start::Lead(lead) = begun {
+                end.lead = Some(lead);
+            }
+        }
+        self.arm(bio, phys, end, tally);
+    }
+
+    /// Whether the read can be recorded. A look at the first page tells buffered reads from the
+    /// others; each page is looked at again at the end.
+    fn recordable(&self, layer: &Layer, bio: &Bio, phys: Sectors) -> bool {
+        self.record_bars.load(Ordering::SeqCst) == 0
+            && phys.0 & (PAGE_SECTORS - 1) == 0
+            && Pieces::of(bio)
+                .next(PAGE_BYTES)
+                .is_some_and(|piece| piece.own(layer.own).is_some())
     }
 
     /// Prepares the end of a read that goes to disk.
-    fn arm(
-        &self,
-        layer: &Layer,
-        bio: &mut Bio,
-        phys: Sectors,
-        ticket: Ticket,
-        copies: KVec<Copied>,
-        tally: &mut Tally,
-    ) {
+    fn arm(&self, bio: &mut Bio, phys: Sectors, end: Ending, tally: &mut Tally) {
         let (_, pages) = extent(phys, bio.bytes());
         tally.add(
             Counter::MissPages,
             u32::try_from(pages)
                 .unwrap_or(u32::MAX)
-                .saturating_sub(u32::try_from(copies.len()).unwrap_or(0)),
+                .saturating_sub(u32::try_from(end.copies.len()).unwrap_or(0)),
         );
-        // A look at the first page tells buffered reads from the others; each page is looked
-        // at again at the end.
-        let recordable = self.record_bars.load(Ordering::SeqCst) == 0
-            && phys.0 & (PAGE_SECTORS - 1) == 0
-            && Pieces::of(bio)
-                .next(PAGE_BYTES)
-                .is_some_and(|piece| piece.own(layer.own).is_some());
-        if !recordable && copies.is_empty() {
-            return;
+        if end.record || !end.copies.is_empty() {
+            let armed = Armed::arm(bio);
+            bio.data().read_hook.arm(InFlight::new(armed, phys, end));
         }
-        let armed = Armed::arm(bio);
-        bio.data()
-            .read_hook
-            .arm(InFlight::new(armed, phys, ticket, recordable, copies));
     }
 
     /// Bytes before the first run of hits that is worth a cut, when the bio begins with misses.
@@ -181,7 +281,7 @@ impl Drr {
         total: u32,
         tried: bool,
     ) -> Option<u32> {
-        if self.table.groups() == 0 {
+        if self.table.groups() == 0 && !self.reads.any() {
             return None;
         }
         let domain = layer.domain();
@@ -195,7 +295,9 @@ impl Drr {
             let mask = match window {
                 Some((k, mask)) if k == key => mask,
                 _ => {
-                    let mask = self.table.present(part.ppn, domain);
+                    // A read that is under way counts as a hit: the rest will wait for it.
+                    let mask = self.table.present(part.ppn, domain)
+                        | self.reads.in_flight(part.ppn, domain);
                     window = Some((key, mask));
                     mask
                 }
@@ -238,7 +340,7 @@ impl Drr {
                 let Some(mut page) = PrivatePage::new() else {
                     break;
                 };
-                if !self.copy_proven(part.ppn, source, &mut page, tally) {
+                if self.copy_proven(part.ppn, source, &mut page, tally) != Ok(true) {
                     continue;
                 }
                 let copied = Copied {
@@ -258,23 +360,21 @@ impl Drr {
         copies
     }
 
-    /// Copies `source` into a private page and proves the copy.
+    /// Copies `source` into a private page; whether the copy is proven.
     fn copy_proven(
         &self,
         ppn: u64,
         source: &Source,
         to: &mut PrivatePage,
         tally: &mut Tally,
-    ) -> bool {
+    ) -> Result<bool, Reject> {
         let copied = LockedSource::take(source.pfn, source.mapping, source.index)
             .and_then(|locked| locked.copy_to(to));
-        match copied {
-            Err(why) => {
-                self.reject(ppn, source, why, tally);
-                false
-            }
-            Ok(()) => self.prove(ppn, source, self.key.hash(to.words()), tally),
+        if let Err(why) = copied {
+            self.reject(ppn, source, why, tally);
+            return Err(why);
         }
+        Ok(self.prove(ppn, source, self.key.hash(to.words()), tally))
     }
 
     fn prove(&self, ppn: u64, source: &Source, hash: u64, tally: &mut Tally) -> bool {
@@ -314,6 +414,7 @@ impl Walk<'_> {
     fn serve_part(&mut self, part: Part, pieces: &mut Pieces<'_>) -> bool {
         let sources = self.drr.table.sources(part.ppn, self.layer.domain());
         self.tried = sources.iter().next().is_some();
+        self.locked = false;
         if !self.tried {
             return false;
         }
@@ -345,6 +446,7 @@ impl Walk<'_> {
         let copied = LockedSource::take(source.pfn, source.mapping, source.index)
             .and_then(|locked| locked.copy_to_own(own));
         if let Err(why) = copied {
+            self.locked |= why == Reject::Locked;
             self.drr.reject(part.ppn, source, why, self.tally);
             return false;
         }
@@ -382,9 +484,11 @@ impl Walk<'_> {
         let Some(mut page) = self.bounce.take().or_else(PrivatePage::new) else {
             return false;
         };
-        let proven = self
+        let copied = self
             .drr
             .copy_proven(part.ppn, source, &mut page, self.tally);
+        self.locked |= copied == Err(Reject::Locked);
+        let proven = copied == Ok(true);
         let mut at = part.at;
         let mut left = if proven { part.len } else { 0 };
         while left != 0 {

@@ -70,7 +70,11 @@ counters! {
     VerifyPages => "verify_pages",
     /// Of these, the ones that differed: must be 0.
     VerifyMismatches => "verify_mismatches",
-    /// Reads whose recording or verification was put off to a worker.
+    /// Pages of reads that waited for another read of the same pages (coalescing).
+    FollowedPages => "followed_pages",
+    /// Of these reads, the ones that went on without the other one, which took too long.
+    DetachedReads => "detached_reads",
+    /// Reads whose recording or verification was put off to a worker, or for which others waited.
     DeferredReads => "deferred_reads",
 }
 

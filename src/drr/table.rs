@@ -211,11 +211,11 @@ pub(crate) struct Table {
     evicted: AtomicU64,
 }
 
-fn key_of(ppn: u64) -> u64 {
+pub(super) fn key_of(ppn: u64) -> u64 {
     ppn >> GROUP_SHIFT
 }
 
-fn slot_of(ppn: u64) -> usize {
+pub(super) fn slot_of(ppn: u64) -> usize {
     (ppn & (GROUP_PAGES as u64 - 1)) as usize
 }
 
@@ -224,7 +224,7 @@ fn bit(slot: usize) -> u16 {
 }
 
 /// The bits of key `key` that `first .. first + pages` covers.
-fn mask_of(key: u64, first: u64, pages: u64) -> u16 {
+pub(super) fn mask_of(key: u64, first: u64, pages: u64) -> u16 {
     let start = key << GROUP_SHIFT;
     let from = first.saturating_sub(start).min(GROUP_PAGES as u64);
     let to = first
@@ -239,7 +239,7 @@ fn mask_of(key: u64, first: u64, pages: u64) -> u16 {
 }
 
 /// The keys that `first .. first + pages` touches.
-fn keys(first: u64, pages: u64) -> core::ops::Range<u64> {
+pub(super) fn keys(first: u64, pages: u64) -> core::ops::Range<u64> {
     if pages == 0 {
         return 0..0;
     }

@@ -125,6 +125,8 @@ pub(crate) struct Pool {
     pub(crate) discard_work: Work<Pool>,
     pub(crate) waker: Work<Pool>,
     pub(crate) no_space_timeout: Work<Pool>,
+    /// Sends reads on their way that wait too long for others; on `thin_wq`.
+    follower_watch: Work<Pool>,
 }
 
 /// The module's parameters, as functions because one of them changes at run time.
@@ -210,6 +212,7 @@ impl Pool {
                 discard_work: Work::new(worker::run_discards)?,
                 waker: Work::new(worker::tick)?,
                 no_space_timeout: Work::new(worker::no_space_timed_out)?,
+                follower_watch: Work::new(worker::watch_followers)?,
             })
         };
         let pool = Arc::new(make().map_err(nomem)?, GFP_KERNEL).map_err(|_| nomem(ENOMEM))?;
@@ -219,6 +222,7 @@ impl Pool {
             &pool.discard_work,
             &pool.waker,
             &pool.no_space_timeout,
+            &pool.follower_watch,
         ]
         .into_iter()
         .try_for_each(|w| w.arm(pool.clone()));
@@ -233,6 +237,7 @@ impl Pool {
     fn shut_down(&self) {
         self.waker.disarm();
         self.no_space_timeout.disarm();
+        self.follower_watch.disarm();
         self.work.disarm();
         self.discard_work.disarm();
     }
@@ -274,6 +279,12 @@ impl Pool {
     /// Makes the worker run soon. Any context.
     pub(crate) fn wake(&self) {
         self.work.queue(&self.wq);
+    }
+
+    /// Sees to it that reads do not wait too long for others. Any context.
+    pub(crate) fn watch_followers(&self) {
+        self.follower_watch
+            .queue_after(&self.thin_wq, self.drr.patience_ms());
     }
 
     /// Makes the discard worker run soon. Any context.

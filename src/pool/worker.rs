@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool's works: one that inserts mappings and commits, one for discards, two timers.
+//! The pool's works: one that inserts mappings and commits, one for discards, three timers.
 //!
 //! Bios that need a new chunk are prepared by a work of their thin device (`thin::change`); data
 //! moves in kcopyd, mapped I/O and served reads in map. This ordered worker is what batches the
@@ -67,6 +67,13 @@ pub(crate) fn tick(pool: &Arc<Pool>) {
         pool.wake_discards();
     }
     pool.waker.queue_after(&pool.wq, COMMIT_PERIOD_MS);
+}
+
+/// The timer of reads that wait for others.
+pub(crate) fn watch_followers(pool: &Arc<Pool>) {
+    if pool.drr.detach_late() {
+        pool.watch_followers();
+    }
 }
 
 /// The timer that ends queueing in a full pool.

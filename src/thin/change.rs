@@ -16,6 +16,7 @@ use crate::{
         pooled::{Pooled, Queue},
         prison::{Cell, Detained, Prison},
     },
+    drr::ReadOutcome,
     meta::{Batch, Lookup, Mapping},
     pool::{flag, mode::Mode, space::AllocError, Pool},
     units::{Chunk, Sectors, VChunk},
@@ -69,7 +70,7 @@ pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
     }
 }
 
-/// A read whose mapping was not in memory.
+/// A read whose mapping was not in memory, or that waited for another one.
 fn read(thin: &Arc<Thin>, bio: Bio, v: VChunk) {
     let pool = &thin.pool;
     let token = pool.epochs.enter();
@@ -105,7 +106,15 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, token: Token, m: Mapping) {
     let (_, off) = pool.geometry.split(bio.sector());
     let phys = pool.data_sector(m.chunk, off);
     if m.shared {
-        pool.drr.record_only(&thin.layer, &mut bio, phys);
+        match pool.drr.read_shared_whole(&thin.layer, &mut bio, phys) {
+            ReadOutcome::Served => {
+                pool.epochs.leave(token);
+                bio.end(Status::Ok);
+                return;
+            }
+            // Here nothing is told to wait.
+            ReadOutcome::Disk | ReadOutcome::Follow(_) | ReadOutcome::Later => {}
+        }
     }
     bio.data().token = Some(token);
     bio.remap(pool.data_dev, phys);

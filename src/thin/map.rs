@@ -17,9 +17,10 @@ use crate::{
     pool::{flag, mode::Mode},
     units::VChunk,
 };
+use kernel::sync::Arc;
 
 /// Maps a bio whose sectors count from the start of the device.
-pub(crate) fn map(thin: &Thin, mut bio: Bio) -> MapIo {
+pub(crate) fn map(thin: &Arc<Thin>, mut bio: Bio) -> MapIo {
     let pool = &*thin.pool;
     if pool.mode() == Mode::Fail {
         return end(bio, Status::IoError);
@@ -73,6 +74,16 @@ pub(crate) fn map(thin: &Thin, mut bio: Bio) -> MapIo {
                     return end(bio, Status::Ok);
                 }
                 ReadOutcome::Disk => m.chunk,
+                ReadOutcome::Follow(leader) => {
+                    pool.epochs.leave(token);
+                    pool.drr.follow(leader, bio, thin.clone());
+                    pool.watch_followers();
+                    return MapIo::Submitted;
+                }
+                ReadOutcome::Later => {
+                    pool.epochs.leave(token);
+                    return wait(thin, WaitFor::Worker, bio);
+                }
             }
         }
         (Ok(Lookup::Unmapped), Op::Read) => {

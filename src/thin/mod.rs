@@ -24,7 +24,7 @@ use crate::{
         target::MappedDev,
         work::Work,
     },
-    drr::{Layer, ReadHook},
+    drr::{Layer, ReadHook, Resume},
     meta::OpenThin,
     pool::Pool,
     units::DevId,
@@ -98,6 +98,12 @@ struct SignalOnDrop(Arc<Completion>);
 impl Drop for SignalOnDrop {
     fn drop(&mut self) {
         self.0.complete_all();
+    }
+}
+
+impl Resume for Thin {
+    fn resume(&self, bio: Bio) {
+        self.wait_for(WaitFor::Worker, bio);
     }
 }
 

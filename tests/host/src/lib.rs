@@ -15,6 +15,8 @@ pub mod drr {
     //! The pure files of src/drr.
     pub mod platform;
 
+    #[path = "../../../../src/drr/coalesce.rs"]
+    pub mod coalesce;
     #[path = "../../../../src/drr/domains.rs"]
     pub mod domains;
     #[path = "../../../../src/drr/hash.rs"]
@@ -26,6 +28,8 @@ pub mod drr {
     #[path = "../../../../src/drr/table.rs"]
     pub mod table;
 
+    #[cfg(test)]
+    mod coalesce_tests;
     #[cfg(test)]
     mod domains_tests;
     #[cfg(test)]
