@@ -333,8 +333,10 @@ impl<W: Waiters> Reads<W> {
         lately.saturating_mul(2).clamp(PATIENCE_MIN, PATIENCE_MAX)
     }
 
-    /// A read took that long. Two at once may forget one of them.
+    /// A read took that long; counted as no longer than anybody would have waited for it, so that a
+    /// throttled reader teaches nobody patience. Two at once may forget one of them.
     fn took(&self, ns: u64) {
+        let ns = ns.min(self.patience());
         let before = self.latency.load(Ordering::Relaxed);
         let now = if ns > before {
             ns
