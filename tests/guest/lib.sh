@@ -179,14 +179,15 @@ disk() {
     echo "/dev/$d_name"
 }
 
-# media_attributes hdd|ssd|nvme: attributes that give a disk the time and the rate of a medium; the memory behind it is the guest's.
+# media_attributes hdd|ssd|nvme|none: attributes that give a disk the time and the rate of a medium; the memory behind it is the guest's.
 # A real medium's figures times three, because an emulated processor is slower than a real one as well.
 media_attributes() {
     case $1 in
     hdd) echo "irqmode=2 completion_nsec=24000000 mbps=40" ;;
     ssd) echo "irqmode=2 completion_nsec=300000 mbps=167" ;;
     nvme) echo "irqmode=2 completion_nsec=60000 mbps=1000" ;;
-    *) fail "'$1': want hdd, ssd or nvme" ;;
+    none) ;;
+    *) fail "'$1': want hdd, ssd, nvme or none" ;;
     esac
 }
 

@@ -4,12 +4,12 @@
 //! median goes into the table and the JSON.
 
 use crate::figures::{self, commit, Guest, Media, SIDES};
-use crate::machine::{Event, Job, Vm};
+use crate::machine::{Event, Job, Outcome, Vm};
 use crate::roots::Root;
 use crate::{build, kernel, paths};
 use anyhow::{bail, Result};
 use serde_json::{json, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(clap::Args)]
@@ -17,16 +17,16 @@ pub struct Args {
     /// Which benchmarks; without a name all of them
     #[arg(value_name = "NAME", value_parser = NAMES)]
     names: Vec<String>,
-    /// Writes the figures as JSON too
+    /// Writes the figures as JSON too; with several benchmarks, a file for each
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
-    /// Which medium the devices' latency is that of
+    /// Which medium the devices' latency is that of, where a benchmark does not run on all of them
     #[arg(long, value_enum, default_value = "nvme")]
     media: Media,
-    /// How often each case is measured on each side; the median counts
+    /// How often each case is measured on each side where time is not counted in instructions; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
-    /// Number of processors
+    /// Number of processors, where time is not counted in instructions
     #[arg(long, default_value_t = 4, value_name = "N")]
     smp: u32,
     /// Which kernel: stock, or a version
@@ -37,7 +37,7 @@ pub struct Args {
     ko: Option<PathBuf>,
 }
 
-const NAMES: [&str; 1] = ["parallel"];
+const NAMES: [&str; 3] = ["sibling-read", "storm", "parallel"];
 
 /// A figure in the table and in the JSON.
 struct Metric {
@@ -48,27 +48,91 @@ struct Metric {
     better: &'static str,
 }
 
-const PARALLEL: [Metric; 3] = [
+const fn lower(key: &'static str, name: &'static str, unit: &'static str) -> Metric {
     Metric {
-        key: "rate",
-        name: "4 KiB random writes",
-        unit: "1/s",
-        better: "higher",
-    },
-    Metric {
-        key: "mean",
-        name: "time of a write, mean",
-        unit: "us",
+        key,
+        name,
+        unit,
         better: "lower",
+    }
+}
+
+struct Bench {
+    name: &'static str,
+    /// What its cases are, by the guest's word and the table's
+    cases: &'static [(&'static str, &'static str)],
+    metrics: &'static [Metric],
+    /// Columns besides dm-thin's and dm-drr's; not all of them have all figures
+    others: &'static [&'static str],
+    /// Time is counted instructions, on one processor: a figure repeats, and one round is enough
+    icount: bool,
+    /// Runs on the media in turn, as cases, and not on the one that is asked for
+    all_media: bool,
+}
+
+const BENCHES: [Bench; 3] = [
+    Bench {
+        name: "sibling-read",
+        cases: &[
+            ("hdd", "HDD"),
+            ("ssd", "SATA SSD"),
+            ("nvme", "NVMe SSD"),
+            ("none", "no latency"),
+        ],
+        metrics: &[
+            lower("sibling", "first read by the sibling", "ms"),
+            lower("first", "first read of all", "ms"),
+            lower("again", "read from the own cache", "ms"),
+            lower("page", "instructions a page, sibling", "1"),
+        ],
+        others: &["dm-linear"],
+        icount: true,
+        all_media: true,
     },
-    Metric {
-        key: "p99",
-        name: "time of a write, 99 %",
-        unit: "us",
-        better: "lower",
+    Bench {
+        name: "storm",
+        cases: &[
+            ("1", "1 container"),
+            ("8", "8 containers"),
+            ("16", "16 containers"),
+        ],
+        metrics: &[
+            lower("bytes", "read from the device", "MiB"),
+            lower("time", "until all have started", "ms"),
+        ],
+        others: &["overlayfs"],
+        icount: true,
+        all_media: false,
+    },
+    Bench {
+        name: "parallel",
+        cases: &[
+            ("1", "1 job"),
+            ("2", "2 jobs"),
+            ("4", "4 jobs"),
+            ("8", "8 jobs"),
+        ],
+        metrics: &[
+            Metric {
+                key: "rate",
+                name: "4 KiB random writes",
+                unit: "1/s",
+                better: "higher",
+            },
+            lower("mean", "time of a write, mean", "us"),
+            lower("p99", "time of a write, 99 %", "us"),
+        ],
+        others: &[],
+        icount: false,
+        all_media: false,
     },
 ];
-const PARALLEL_JOBS: [u32; 4] = [1, 2, 4, 8];
+
+impl Bench {
+    fn sides(&self) -> Vec<&'static str> {
+        SIDES.iter().chain(self.others).copied().collect()
+    }
+}
 
 pub fn run(args: Args) -> Result<i32> {
     let kernel = kernel::ensure(&args.kernel)?;
@@ -76,30 +140,29 @@ pub fn run(args: Args) -> Result<i32> {
         Some(ko) => build::foreign(&kernel, ko)?,
         None => build::build(&kernel, false)?,
     };
-    let names: Vec<&str> = match args.names.as_slice() {
-        [] => NAMES.to_vec(),
-        names => names.iter().map(String::as_str).collect(),
-    };
+    let wanted = |b: &&Bench| args.names.is_empty() || args.names.iter().any(|n| n == b.name);
     let mut bad = false;
-    for name in names {
-        let release = kernel.release.clone();
+    for bench in BENCHES.iter().filter(wanted) {
+        let rounds = if bench.icount { 1 } else { args.rounds };
         let mut vm = Vm::new(kernel.clone(), Some(module.clone()));
         vm.root = Root::Trixie;
         vm.smp = args.smp;
         vm.mem = 3072;
+        vm.icount = bench.icount;
         // What counts is that it moves on.
         let patience = Duration::from_secs(600);
         vm.timeout = patience;
         let dir = "/tmp/bench";
         let files = [
-            paths::vm().join(format!("bench/{name}.sh")),
+            paths::vm().join(format!("bench/{}.sh", bench.name)),
+            paths::vm().join("bench/read.py"),
             paths::checkout().join("tests/guest/lib.sh"),
         ];
         let script = format!(
-            "{}cd /tmp\nTESTS={dir} SCRATCH=/tmp MEDIA={} ROUNDS={} exec /bin/sh {dir}/{name}.sh\n",
+            "{}cd /tmp\nTESTS={dir} SCRATCH=/tmp MEDIA={} ROUNDS={rounds} exec /bin/sh {dir}/{}.sh\n",
             figures::bundle(dir, &files)?,
             args.media.name(),
-            args.rounds,
+            bench.name,
         );
         let mut guest = Guest::default();
         let outcome = vm.run_job(
@@ -113,77 +176,124 @@ pub fn run(args: Args) -> Result<i32> {
             },
         )?;
         guest.feed(b"\n");
-        let rows = parallel_rows(&guest, args.rounds);
-        println!(
-            "\n{name}: kernel {release} under {}, {} processors; the devices have the latency of {}; median of {}",
-            outcome.accel.name(),
-            args.smp,
-            args.media.describe(),
-            args.rounds,
-        );
-        print!("{}", table(&rows));
+        let rows = rows(bench, &guest, rounds);
+        println!("\n{}", heading(bench, &args, &kernel.release, &outcome));
+        print!("{}", table(&bench.sides(), &rows));
         if let Some(file) = &args.json {
             let object = json!({
-                "name": name,
-                "kernel": release,
+                "name": bench.name,
+                "kernel": kernel.release,
                 "accel": outcome.accel.name(),
                 "commit": commit(),
-                "media": args.media.name(),
-                "processors": args.smp,
-                "rounds": args.rounds,
-                "rows": rows.iter().map(Row::json).collect::<Vec<Value>>(),
+                "media": if bench.all_media { "all" } else { args.media.name() },
+                "processors": if bench.icount { 1 } else { args.smp },
+                "rounds": rounds,
+                "rows": rows.iter().map(|r| r.json(&bench.sides())).collect::<Vec<Value>>(),
             });
-            figures::write_json(file, &object)?;
+            figures::write_json(&json_file(file, bench, &args), &object)?;
         }
         let complaints = figures::complaints(&outcome)?;
         for line in &complaints {
-            eprintln!("bench {name} failed: {line}");
+            eprintln!("bench {} failed: {line}", bench.name);
         }
         if !complaints.is_empty() {
             eprintln!("console: {}", outcome.console.display());
             bad = true;
-        } else if rows.iter().any(|r| r.values.contains(&None)) {
-            bail!("bench {name}: figures are missing");
+        } else if let Some(row) = rows.iter().find(|r| r.of_drr().is_none() && r.wanted) {
+            bail!(
+                "bench {}: the figure is missing: {}, {}",
+                bench.name,
+                row.case,
+                row.metric.name
+            );
         }
     }
     Ok(i32::from(bad))
 }
 
+/// One file a benchmark: several get its name into theirs.
+fn json_file(file: &Path, bench: &Bench, args: &Args) -> PathBuf {
+    if args.names.len() == 1 {
+        return file.to_path_buf();
+    }
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!("{stem}-{}.json", bench.name))
+}
+
+fn heading(bench: &Bench, args: &Args, release: &str, outcome: &Outcome) -> String {
+    let time = if bench.icount {
+        "one instruction is 1 ns".to_string()
+    } else {
+        format!("{} processors, median of {} rounds", args.smp, args.rounds)
+    };
+    let media = if bench.all_media {
+        "HDD: 24 ms, 40 MB/s; SATA SSD: 300 us, 167 MB/s; NVMe SSD: 60 us, 1 GB/s".to_string()
+    } else {
+        format!("the devices have the latency of {}", args.media.describe())
+    };
+    format!(
+        "{}: kernel {release} under {}, {time}; {media}",
+        bench.name,
+        outcome.accel.name(),
+    )
+}
+
 struct Row {
-    case: String,
+    case: &'static str,
     metric: &'static Metric,
-    /// dm-thin's and dm-drr's
-    values: [Option<f64>; 2],
+    /// In the order of the sides
+    values: Vec<Option<f64>>,
+    /// Whether it must be there: some side has it
+    wanted: bool,
 }
 
 impl Row {
-    fn json(&self) -> Value {
-        json!({
+    fn of_drr(&self) -> Option<f64> {
+        self.values.get(1).copied().flatten()
+    }
+
+    fn json(&self, sides: &[&str]) -> Value {
+        let mut object = json!({
             "case": self.case, "metric": self.metric.name, "unit": self.metric.unit,
-            SIDES[0]: self.values[0], SIDES[1]: self.values[1], "better": self.metric.better,
-        })
+            "better": self.metric.better,
+        });
+        for (side, value) in sides.iter().zip(&self.values) {
+            object[*side] = json!(value);
+        }
+        object
     }
 }
 
-fn parallel_rows(guest: &Guest, rounds: u32) -> Vec<Row> {
+/// The rows of a table: those that some side has a figure for, and all that dm-drr should have.
+fn rows(bench: &'static Bench, guest: &Guest, rounds: u32) -> Vec<Row> {
     let mut rows = Vec::new();
-    for metric in &PARALLEL {
-        for jobs in PARALLEL_JOBS {
-            let of = |side: &str| {
+    for metric in bench.metrics {
+        for (case, label) in bench.cases {
+            let of = |side: &&str| {
                 let values = (1..=rounds).filter_map(|round| {
                     let key = format!("{}.{round}", metric.key);
                     guest
                         .figures
-                        .get(&(side.to_string(), jobs.to_string(), key))
+                        .get(&(side.to_string(), case.to_string(), key))
                         .copied()
                 });
                 median(values.collect())
             };
-            rows.push(Row {
-                case: format!("{jobs} job{}", if jobs == 1 { "" } else { "s" }),
-                metric,
-                values: SIDES.map(of),
-            });
+            let values: Vec<Option<f64>> = bench.sides().iter().map(of).collect();
+            // A figure that belongs to a few cases alone is in none of the others.
+            let anywhere = guest
+                .figures
+                .keys()
+                .any(|(_, c, m)| c == case && m.starts_with(&format!("{}.", metric.key)));
+            let wanted = anywhere || metric.key != "page";
+            if wanted {
+                rows.push(Row {
+                    case: label,
+                    metric,
+                    values,
+                    wanted,
+                });
+            }
         }
     }
     rows
@@ -196,24 +306,30 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut text = format!(
-        "{:<10} {:<30} {:>10} {:>10} {:>8}\n",
-        "case", "metric", SIDES[0], SIDES[1], "ratio"
-    );
+fn table(sides: &[&str], rows: &[Row]) -> String {
+    let mut text = format!("{:<15} {:<34}", "case", "metric");
+    for side in sides {
+        text.push_str(&format!(" {side:>10}"));
+    }
+    text.push_str(&format!(" {:>9}\n", "ratio"));
     for r in rows {
-        let cell = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v:.0}"));
-        let ratio = match r.values {
-            [Some(thin), Some(drr)] if thin > 0.0 => format!("{:.2}x", drr / thin),
+        let metric = format!("{}, {}", r.metric.name, r.metric.unit);
+        text.push_str(&format!("{:<15} {metric:<34}", r.case));
+        for v in &r.values {
+            let cell = v.map_or("-".to_string(), |v| {
+                if v < 10.0 {
+                    format!("{v:.2}")
+                } else {
+                    format!("{v:.0}")
+                }
+            });
+            text.push_str(&format!(" {cell:>10}"));
+        }
+        let ratio = match r.values.as_slice() {
+            [Some(thin), Some(drr), ..] if *thin > 0.0 => format!("{:.3}x", drr / thin),
             _ => "-".to_string(),
         };
-        text.push_str(&format!(
-            "{:<10} {:<30} {:>10} {:>10} {ratio:>8}\n",
-            r.case,
-            format!("{}, {}", r.metric.name, r.metric.unit),
-            cell(r.values[0]),
-            cell(r.values[1]),
-        ));
+        text.push_str(&format!(" {ratio:>9}\n"));
     }
     text
 }
@@ -221,6 +337,14 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_the_benchmarks_and_have_scripts() {
+        assert_eq!(BENCHES.each_ref().map(|b| b.name), NAMES);
+        for name in NAMES {
+            assert!(paths::vm().join(format!("bench/{name}.sh")).is_file());
+        }
+    }
 
     #[test]
     fn the_median_counts() {
@@ -236,11 +360,14 @@ mod tests {
         guest.feed(
             b"figure dm-thin 2 rate.1 10\nfigure dm-thin 2 rate.2 30\nfigure dm-drr 2 rate.1 50\n",
         );
-        let rows = parallel_rows(&guest, 2);
+        let bench = BENCHES.iter().find(|b| b.name == "parallel").unwrap();
+        let rows = rows(bench, &guest, 2);
         let row = rows
             .iter()
-            .find(|r| r.case == "2 jobs" && r.metric.key == "rate");
-        assert_eq!(row.map(|r| r.values), Some([Some(20.0), Some(50.0)]));
-        assert!(table(&rows).contains("2.50x"));
+            .find(|r| r.case == "2 jobs" && r.metric.key == "rate")
+            .unwrap();
+        assert_eq!(row.values, [Some(20.0), Some(50.0)]);
+        assert!(table(&bench.sides(), &rows).contains("2.500x"));
+        assert_eq!(row.json(&bench.sides())["dm-drr"], 50.0);
     }
 }
