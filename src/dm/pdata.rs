@@ -621,10 +621,11 @@ impl Drop for Beside<'_> {
 ///
 /// # Invariants
 ///
-/// `manager` and `context` are live and owned by this value. While `open` is `Some`, the
-/// context's trees and pointers are that transaction's.
+/// `manager` and `context` are live and owned by this value; `cache` is the manager's, if known.
+/// While `open` is `Some`, the context's trees and pointers are that transaction's.
 pub(crate) struct Store {
     manager: NonNull<bindings::dm_block_manager>,
+    cache: Option<NonNull<bindings::dm_bufio_client>>,
     context: NonNull<Context>,
     open: Option<Open>,
 }
@@ -672,6 +673,7 @@ impl Store {
         // INVARIANT: both were made above and go with the new value; nothing is open.
         Ok(Self {
             manager,
+            cache: None,
             context,
             open: None,
         })
@@ -717,15 +719,23 @@ impl Store {
     }
 
     /// Shows block 0 as it is on the disk, with the checksum that it should carry as a
-    /// superblock. Needs no open transaction.
-    pub(crate) fn peek<R>(&self, f: impl FnOnce(&[u8], u32) -> R) -> Result<R> {
-        let block = self.lock_superblock(
-            format::SUPERBLOCK_LOCATION,
-            bindings::dm_bm_read_lock,
-            ptr::null(),
-        )?;
-        let data = block.data();
-        Ok(f(data, superblock_checksum(data)))
+    /// superblock. Needs no open transaction; the first thing to be done with a store.
+    pub(crate) fn peek<R>(&mut self, f: impl FnOnce(&[u8], u32) -> R) -> Result<R> {
+        let (r, cache) = {
+            let block = self.lock_superblock(
+                format::SUPERBLOCK_LOCATION,
+                bindings::dm_bm_read_lock,
+                ptr::null(),
+            )?;
+            let data = block.data();
+            // SAFETY: a locked block is a live buffer of the manager's cache (dm-block-manager.c,
+            // `to_buffer`, 7.2).
+            let cache = unsafe { bindings::dm_bufio_get_client(block.raw.as_ptr().cast()) };
+            (f(data, superblock_checksum(data)), cache)
+        };
+        // INVARIANT: the manager's own, as asked for above.
+        self.cache = NonNull::new(cache);
+        Ok(r)
     }
 
     /// Shows the checked superblock at `location` (0, or a metadata snapshot's). Needs no open
@@ -739,13 +749,11 @@ impl Store {
     /// header and checksum are not checked.
     pub(crate) fn node<R>(&self, block: u64, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
         self.open_objects()?;
-        let at = format::SUPERBLOCK_LOCATION;
-        let known = self.lock_superblock(at, bindings::dm_bm_read_lock, &SUPERBLOCK.0)?;
         // The library's validator of nodes is not exported, and the block manager insists on it;
-        // the cache below it does not. A locked block is one of its buffers
-        // (dm-block-manager.c, `to_buffer`, 7.2).
-        // SAFETY: a live buffer, locked by `known`.
-        let client = unsafe { bindings::dm_bufio_get_client(known.raw.as_ptr().cast()) };
+        // the cache below it does not. No block is locked for that: where the manager's locks are
+        // compiled out, locking one for reading that another thread has for writing (the
+        // superblock in a commit) would make its unlocking forget that it is dirty.
+        let client = self.cache.ok_or(EINVAL)?.as_ptr();
         let mut buffer: *mut bindings::dm_buffer = ptr::null_mut();
         // SAFETY: the manager's client, which lives as long as the manager.
         let data = unsafe { bindings::dm_bufio_read(client, block, &mut buffer) };
