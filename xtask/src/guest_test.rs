@@ -53,6 +53,8 @@ pub struct Test {
     pub kernel: Option<KernelKind>,
     /// Runs $TESTS/bin/hostile
     pub hostile: bool,
+    /// Lets allocations fail, of which the kernel tells
+    pub failslab: bool,
     /// Why it may be skipped
     pub skip_ok: Option<String>,
 }
@@ -181,6 +183,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
         solo: false,
         kernel: None,
         hostile: false,
+        failslab: false,
         skip_ok: None,
     };
     for line in header {
@@ -227,6 +230,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
                     })
                 }
                 "hostile" => test.hostile = yes()?,
+                "failslab" => test.failslab = yes()?,
                 _ => bail!("unknown key {k:?} in the vm line"),
             }
         }
@@ -504,7 +508,12 @@ fn judge(
 ) -> (Verdict, Vec<String>) {
     let mut reports: Vec<String> = Vec::new();
     if let Some(log) = log {
-        reports.extend(filter.scan(log).into_iter().map(str::to_string));
+        let found = if current.test.failslab {
+            filter.scan_failing_allocations(log)
+        } else {
+            filter.scan(log)
+        };
+        reports.extend(found.into_iter().map(str::to_string));
     }
     let Some((status, why)) = &current.end else {
         return (Verdict::Lost(lost.to_string()), reports);

@@ -4,7 +4,7 @@
 
 use crate::paths;
 use anyhow::{Context, Result};
-use regex::RegexSet;
+use regex::{Regex, RegexSet};
 use serde::Deserialize;
 use std::fs;
 
@@ -12,12 +12,29 @@ use std::fs;
 struct File {
     report: Vec<String>,
     ignore: Vec<String>,
+    failing_allocations: Expected,
+}
+
+/// What a kernel says when a test lets allocations fail.
+#[derive(Deserialize)]
+struct Expected {
+    /// The first and the last line of a stretch
+    begin: String,
+    end: String,
+    /// Lines inside of a stretch
+    inside: Vec<String>,
+    /// Lines anywhere
+    lines: Vec<String>,
 }
 
 /// The patterns of vm/klog.toml.
 pub struct Filter {
     report: RegexSet,
     ignore: RegexSet,
+    begin: Regex,
+    end: Regex,
+    inside: RegexSet,
+    lines: RegexSet,
 }
 
 impl Filter {
@@ -33,6 +50,10 @@ impl Filter {
         Ok(Filter {
             report: RegexSet::new(&file.report)?,
             ignore: RegexSet::new(&file.ignore)?,
+            begin: Regex::new(&file.failing_allocations.begin)?,
+            end: Regex::new(&file.failing_allocations.end)?,
+            inside: RegexSet::new(&file.failing_allocations.inside)?,
+            lines: RegexSet::new(&file.failing_allocations.lines)?,
         })
     }
 
@@ -43,6 +64,22 @@ impl Filter {
             .filter(|l| {
                 let text = message(l);
                 self.report.is_match(text) && !self.ignore.is_match(text)
+            })
+            .collect()
+    }
+
+    /// The same for a test that lets allocations fail: what the kernel says of these is no trouble.
+    pub fn scan_failing_allocations<'a>(&self, log: &'a str) -> Vec<&'a str> {
+        let mut inside = false;
+        log.lines()
+            .map(|l| l.trim_end_matches('\r'))
+            .filter(|l| {
+                let text = message(l);
+                let begins = self.begin.is_match(text);
+                let expected =
+                    begins || self.lines.is_match(text) || (inside && self.inside.is_match(text));
+                inside = begins || (inside && !self.end.is_match(text));
+                !expected && self.report.is_match(text) && !self.ignore.is_match(text)
             })
             .collect()
     }
@@ -132,6 +169,22 @@ mod tests {
         ] {
             assert!(filter().scan(line).is_empty(), "{line}");
         }
+    }
+
+    #[test]
+    fn failing_allocations_may_be_told_of_and_nothing_else() {
+        let told = "[ 1.0] kobject: kobject_add_internal failed for dm_bufio_buffer-1 (error: -12 parent: slab)\n\
+                    [ 1.1] python3: page allocation failure: order:0, mode:0xcc0(GFP_KERNEL)\n\
+                    [ 1.2] Call Trace:\n[ 1.3] RIP: 0033:0x7f\n[ 1.4]  </TASK>\n";
+        assert_eq!(filter().scan_failing_allocations(told).len(), 0);
+        assert_eq!(filter().scan(told).len(), 4);
+        // Neither in the middle nor after it.
+        let inner = told.replace("[ 1.3] ", "[ 1.3] BUG: KASAN: use-after-free in f\n[ 1.3] ");
+        assert_eq!(filter().scan_failing_allocations(&inner).len(), 1);
+        let after = format!("{told}[ 2.0] Call Trace:\n");
+        assert_eq!(filter().scan_failing_allocations(&after).len(), 1);
+        let duplicate = "[ 1.0] kobject: kobject_add_internal failed for x with -EEXIST";
+        assert_eq!(filter().scan_failing_allocations(duplicate).len(), 1);
     }
 
     const LOG: &str =

@@ -1,0 +1,507 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Failing allocations: the life of a pool, round after round, while allocations under the module fail by chance.
+
+failslab and fail_page_alloc fail those allocations whose stack has a function of the module near its top. Each operation may
+fail, and is tried again until it succeeds. When a round's faults are over every block of every device must have the bytes of
+its last acknowledged write, or of one that failed after it; the metadata must pass thin_check, and a pool that an error has
+stopped must open again once its needs_check flag is cleared.
+
+Which calls of the module have seen a failure is told by the stacks at the return of the two functions that decide about
+failures, as far as these can be unwound from there, and compared with the calls to allocating functions in the module's own code (its
+relocations). Those that were not seen are listed at the end. Allocations of the disks below do not fail: they would lose writes.
+
+Runs in the guest, on the debug kernel, started by failing_allocations*.sh.
+"""
+
+import argparse
+import bisect
+import errno
+import os
+import random
+import re
+import struct
+import sys
+import time
+
+from power_cut import BLOCK, CHUNK, MIB, SECTOR, TRACING, Direct, Failure, dm, number_of, run, sectors_of
+
+KNOBS = ["/sys/kernel/debug/failslab", "/sys/kernel/debug/fail_page_alloc"]
+MODULE = "dm_drr"
+# Frames above an allocation that are looked at: the allocator's own, those of the library that the module calls, and the module.
+DEPTH = 16
+
+# What allocates on behalf of its caller, as the module's code calls it. Whatever else the module calls either does not allocate,
+# or belongs to the library of dm-persistent-data, whose failures any of its calls can return.
+ALLOCATING = re.compile(
+    r"^(__kmalloc|kmem_cache_alloc|alloc_pages|alloc_workqueue|dm_bio_prison_create|dm_bio_prison_alloc_cell"
+    r"|dm_block_manager_create|dm_bufio_client_create|dm_kcopyd_client_create|dm_sm_disk_create|dm_sm_disk_open"
+    r"|dm_tm_create_with_sm|dm_tm_open_with_sm|dm_tm_create_non_blocking_clone|init_srcu_struct|mempool_alloc|mempool_create"
+    r"|rust_helper_(kv|v)?realloc)"
+)
+# Calls made while the module is being loaded, before its functions can be told to fail.
+AT_LOAD = re.compile(r"init_module|__init")
+
+
+def put(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def add(path, text):
+    """Adds a line to a list in tracefs, which forgets what it has when it is opened for writing alone, and cannot seek."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(fd, (text + "\n").encode())
+    finally:
+        os.close(fd)
+
+
+class Sites:
+    """The calls of the module that allocate, as function+offset of the instruction after the call."""
+
+    def __init__(self, path):
+        with open(path, "rb") as f:
+            self.data = f.read()
+        (shoff,) = struct.unpack_from("<Q", self.data, 40)
+        size, count, names = struct.unpack_from("<HHH", self.data, 58)
+        heads = [struct.unpack_from("<IIQQQQIIQQ", self.data, shoff + i * size) for i in range(count)]
+        self.calls = {}
+        for kind, wanted in ((2, self.symbols), (4, self.relocations)):
+            for h in heads:
+                if h[1] == kind:
+                    wanted(heads, h)
+
+    def text(self, at):
+        return self.data[at : self.data.index(0, at)].decode()
+
+    def symbols(self, heads, h):
+        strings = heads[h[6]][4]
+        self.table = []
+        self.functions = {}
+        for at in range(h[4], h[4] + h[5], 24):
+            name, info, _, section, value, length = struct.unpack_from("<IBBHQQ", self.data, at)
+            self.table.append((self.text(strings + name), section))
+            if info & 15 == 2:
+                self.functions.setdefault(section, []).append((value, length, self.text(strings + name)))
+        for of_section in self.functions.values():
+            of_section.sort()
+
+    def relocations(self, heads, h):
+        section = h[7]
+        functions = self.functions.get(section, [])
+        starts = [f[0] for f in functions]
+        for at in range(h[4], h[4] + h[5], 24):
+            offset, info, _ = struct.unpack_from("<QQq", self.data, at)
+            name, defined = self.table[info >> 32]
+            if defined or not ALLOCATING.match(name):
+                continue
+            code = heads[section][4] + offset
+            # A jump at the end of a function leaves no frame of its own: its caller's call is the one that is seen.
+            if self.data[code - 1] != 0xE8:
+                continue
+            # Rust's allocator frees by a reallocation to no bytes: the second argument is zeroed (xor esi, esi) before the call.
+            if "realloc" in name and b"\x31\xf6" in self.data[code - 32 : code - 1]:
+                continue
+            n = bisect.bisect_right(starts, offset) - 1
+            if n < 0 or offset >= functions[n][0] + functions[n][1]:
+                raise Failure("a call of %s outside of all functions" % name)
+            self.calls["%s+%#x" % (functions[n][2], offset + 4 - functions[n][0])] = name
+
+
+def functions_of(module):
+    """The addresses of a module's functions, in order."""
+    with open("/proc/kallsyms") as f:
+        text = sorted(int(w[0], 16) for w in map(str.split, f) if len(w) == 4 and w[3] == "[%s]" % module and w[1] in "tT")
+    if not text or not text[0]:
+        raise Failure("the functions of %s are not to be found" % module)
+    return text
+
+
+class Faults:
+    """Switches failures on and off, and collects where they struck."""
+
+    EVENTS = {"slab": "should_failslab", "page": "should_fail_alloc_page"}
+
+    def __init__(self):
+        text = functions_of(MODULE)
+        # The disks under the pool are not what is tested.
+        disk = functions_of("null_blk")
+        for knob in KNOBS:
+            for name, value in {
+                "probability": "0",
+                "task-filter": "N",
+                "ignore-gfp-wait": "N",
+                "interval": "1",
+                "space": "0",
+                "times": "-1",
+                "verbose": "0",
+                "stacktrace-depth": str(DEPTH),
+                "require-start": "%#x" % text[0],
+                "require-end": "%#x" % (text[-1] + 0x4000),
+                "reject-start": "%#x" % disk[0],
+                "reject-end": "%#x" % (disk[-1] + 0x1000),
+            }.items():
+                put(os.path.join(knob, name), value)
+        put(KNOBS[1] + "/min-order", "0")
+        put(KNOBS[1] + "/ignore-gfp-highmem", "N")
+        put(TRACING + "/buffer_size_kb", "8192")
+        put(TRACING + "/options/sym-offset", "1")
+        for name, function in self.EVENTS.items():
+            add(TRACING + "/kprobe_events", "r:drr/%s %s failed=$retval:s8" % (name, function))
+            event = "%s/events/drr/%s" % (TRACING, name)
+            put(event + "/filter", "failed != 0")
+            put(event + "/trigger", "stacktrace if failed != 0")
+            put(event + "/enable", "1")
+        self.seen = {}
+        self.count = 0
+
+    def on(self, percent):
+        for knob in KNOBS:
+            put(knob + "/probability", str(percent))
+
+    def off(self):
+        for knob in KNOBS:
+            put(knob + "/probability", "0")
+
+    def collect(self):
+        """Adds the sites of the stacks in the trace buffer, and empties it."""
+        with open(TRACING + "/trace") as f:
+            looking = False
+            for line in f:
+                if "<stack trace>" in line:
+                    looking = True
+                    self.count += 1
+                elif looking and "[%s]" % MODULE in line:
+                    site = line.strip().removeprefix("=> ").split("/")[0]
+                    self.seen[site] = self.seen.get(site, 0) + 1
+                    looking = False
+        put(TRACING + "/trace", "")
+
+    def close(self):
+        self.off()
+        for name in self.EVENTS:
+            event = "%s/events/drr/%s" % (TRACING, name)
+            put(event + "/enable", "0")
+            put(event + "/trigger", "!stacktrace if failed != 0")
+            add(TRACING + "/kprobe_events", "-:drr/%s" % name)
+
+
+class Device:
+    """A thin device and what each of its blocks may hold: tags, 0 for zeroes."""
+
+    def __init__(self, blocks, tags=None):
+        self.allowed = [set(t) for t in tags] if tags else [{0} for _ in range(blocks)]
+        self.node = None
+
+    def copy(self):
+        return Device(len(self.allowed), self.allowed)
+
+
+def contents(tag):
+    return struct.pack("<Q", tag) * (BLOCK // 8)
+
+
+class Round:
+    """One life of a pool under failures."""
+
+    DEVICE_MIB = 4
+    # Tries of an operation before it is done without failures.
+    TRIES = 12
+
+    def __init__(self, args, faults, rng, devices):
+        self.args = args
+        self.faults = faults
+        self.rng = rng
+        self.devices = devices
+        self.tag = rng.randrange(1, 1 << 40) << 20
+        self.failed = 0
+        self.percent = 0
+        self.zeroing = True
+
+    def persist(self, what, operation, done=()):
+        """Does it, again and again; without failures at the end. `done` are errors that say it has been done already."""
+        for _ in range(self.TRIES):
+            try:
+                return operation()
+            except OSError as e:
+                if e.errno in done:
+                    return None
+                self.failed += 1
+                if self.stopped():
+                    return None
+        self.faults.off()
+        try:
+            return operation()
+        except OSError as e:
+            if e.errno in done or self.stopped():
+                return None
+            raise Failure("%s fails without reason: %s" % (what, e))
+        finally:
+            self.faults.on(self.percent)
+
+    def stopped(self):
+        """Whether an error has ended the pool's writing."""
+        try:
+            words = dm.status("pool").split()
+        except OSError:
+            return False
+        return len(words) < 9 or words[4] in ("ro", "Fail") or "needs_check" in words
+
+    def message(self, text, done=()):
+        return self.persist(text, lambda: dm.message("pool", text), done)
+
+    def activate(self, name, number, origin=None):
+        words = "%s %d" % (dm.number("pool"), number) + (" " + origin if origin else "")
+        device = self.devices[number]
+        node = self.persist(
+            "activation of %d" % number,
+            lambda: dm.create(name, self.DEVICE_MIB * MIB // SECTOR, self.args.thin_target, words),
+        )
+        device.node = node
+        return node is not None
+
+    # --- I/O -----------------------------------------------------------------------------------------------------------------
+
+    def write(self, device, first, count, flush=True):
+        self.tag += 1
+        data = b"".join(contents(self.tag + (n << 10)) for n in range(count))
+        for n in range(count):
+            device.allowed[first + n].add(self.tag + (n << 10))
+        try:
+            d = Direct(device.node)
+            try:
+                d.write(first * BLOCK, data)
+                if flush:
+                    d.flush()
+            finally:
+                d.close()
+        except OSError:
+            self.failed += 1
+            return
+        if flush:
+            for n in range(count):
+                device.allowed[first + n] = {self.tag + (n << 10)}
+
+    def writes(self, device, count):
+        blocks = len(device.allowed)
+        per = CHUNK // BLOCK
+        for _ in range(count):
+            # Without zeroing nobody can say what the rest of a new chunk holds: whole chunks only.
+            length = self.rng.choice([1, 1, 1, 2, 5, per]) if self.zeroing else per
+            first = self.rng.randrange(0, blocks - length)
+            if length == per:
+                first -= first % length
+            self.write(device, first, length, self.rng.random() < 0.8)
+
+    def discard(self, device):
+        chunks = len(device.allowed) * BLOCK // CHUNK
+        first = self.rng.randrange(chunks)
+        count = self.rng.randrange(1, chunks - first + 1)
+        per = CHUNK // BLOCK
+        for block in range(first * per, (first + count) * per):
+            device.allowed[block].add(0)
+        d = Direct(device.node)
+        try:
+            d.discard(first * CHUNK, count * CHUNK)
+        except OSError:
+            self.failed += 1
+        finally:
+            d.close()
+
+    def judge(self, name, device, first, data):
+        for n in range(len(data) // BLOCK):
+            block = data[n * BLOCK : (n + 1) * BLOCK]
+            tag = struct.unpack_from("<Q", block)[0]
+            if tag not in device.allowed[first + n] or block != contents(tag):
+                raise Failure(
+                    "block %d of %s holds %#x, allowed %s" % (first + n, name, tag, sorted(map(hex, device.allowed[first + n])))
+                )
+
+    def read(self, name, device, direct):
+        """Reads the device; parts that cannot be read are passed over while there are failures."""
+        step = 16
+        if direct:
+            d = Direct(device.node, os.O_RDONLY)
+            read = d.read
+            close = d.close
+        else:
+            fd = os.open(device.node, os.O_RDONLY | os.O_CLOEXEC)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+            def read(at, length):
+                return os.pread(fd, length, at)
+
+            def close():
+                os.close(fd)
+
+        try:
+            for first in range(0, len(device.allowed), step):
+                try:
+                    data = read(first * BLOCK, step * BLOCK)
+                except OSError:
+                    if not self.percent:
+                        raise Failure("%s cannot be read at block %d" % (name, first))
+                    self.failed += 1
+                    continue
+                self.judge(name, device, first, data)
+        finally:
+            close()
+
+    # --- the round -----------------------------------------------------------------------------------------------------------
+
+    def run(self, percent, fresh):
+        a = self.args
+        if fresh:
+            d = Direct(a.metadata)
+            d.write(0, bytes(MIB))
+            d.close()
+            self.devices.clear()
+        self.percent = percent
+        self.faults.on(percent)
+        options = self.rng.choice(["0", "1 skip_block_zeroing", "1 no_discard_passdown", "1 drr"])
+        table = "%s %s 128 0 %s" % (number_of(a.metadata), number_of(a.data), options)
+        sectors = sectors_of(a.data)
+        self.zeroing = "skip_block_zeroing" not in options
+        self.persist("creation of the pool", lambda: dm.create("pool", sectors, a.pool_target, table))
+        if "pool" not in dm.numbers:
+            raise Failure("no pool")
+        blocks = self.DEVICE_MIB * MIB // BLOCK
+        for number in (0, 2):
+            if number not in self.devices:
+                self.devices[number] = Device(blocks)
+                if self.message("create_thin %d" % number, (errno.EEXIST,)) is None and self.stopped():
+                    break
+        names = {}
+        try:
+            self.use(names)
+        finally:
+            self.percent = 0
+            self.faults.off()
+        self.finish(names)
+
+    def use(self, names):
+        origin = self.devices[0]
+        if not self.activate("t0", 0):
+            return
+        names["t0"] = origin
+        self.writes(origin, 24)
+        self.message("verify %s" % self.rng.choice(["on", "off"]))
+        for number in (1, 3):
+            if number in self.devices:
+                continue
+            # Made in one step: what the snapshot holds is what the origin may hold now.
+            self.devices[number] = origin.copy()
+            self.message("create_snap %d 0" % number, (errno.EEXIST,))
+            if self.stopped():
+                del self.devices[number]
+                return
+        for number in (1, 3):
+            if not self.activate("t%d" % number, number):
+                return
+            names["t%d" % number] = self.devices[number]
+        for direct in (False, False, True):
+            for name in ("t1", "t3"):
+                self.read(name, self.devices[int(name[1])], direct)
+        self.message("verify on")
+        self.read("t1", self.devices[1], False)
+        self.message("stats")
+        self.message("layers")
+        self.message("verify off")
+        for number in (1, 0, 3):
+            self.writes(self.devices[number], 16)
+            self.discard(self.devices[number])
+        self.message("reserve_metadata_snap", (errno.EBUSY,))
+        self.message("release_metadata_snap", (errno.EINVAL,))
+        self.external(names)
+        self.persist("suspending", lambda: dm.suspend("pool"))
+        self.persist("resuming", lambda: dm.resume("pool"))
+        for name in ("t0", "t1"):
+            self.read(name, names[name], self.rng.random() < 0.5)
+
+    def external(self, names):
+        """A thin over an external origin: its chunks are filled from there."""
+        device = self.devices[2]
+        blocks = len(device.allowed)
+        for n in range(blocks):
+            if 0 in device.allowed[n]:
+                device.allowed[n].add(self.args.origin_tag)
+        if not self.activate("t2", 2, number_of(self.args.origin)):
+            return
+        names["t2"] = device
+        self.read("t2", device, False)
+        self.writes(device, 12)
+        self.discard(device)
+        for n in range(blocks):
+            if 0 in device.allowed[n]:
+                device.allowed[n].add(self.args.origin_tag)
+
+    def finish(self, names):
+        """Without failures: everything is there, goes, and the metadata is sound."""
+        if not self.stopped() and "pool" in dm.numbers:
+            for name, device in names.items():
+                self.read(name, device, True)
+                self.read(name, device, False)
+        for name in list(dm.numbers):
+            if name != "pool":
+                dm.remove(name)
+        for number in (1, 3):
+            if number in self.devices and self.rng.random() < 0.5:
+                try:
+                    dm.message("pool", "delete %d" % number)
+                except OSError as e:
+                    if e.errno != errno.ENODATA and not self.stopped():
+                        raise Failure("delete: %s" % e)
+                if not self.stopped():
+                    del self.devices[number]
+        dm.remove("pool")
+        run("thin_check", "--clear-needs-check-flag", self.args.metadata)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--metadata", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--origin", required=True)
+    parser.add_argument("--module", required=True)
+    parser.add_argument("--pool-target", default="drr-pool")
+    parser.add_argument("--thin-target", default="drr")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seed", default="1")
+    args = parser.parse_args()
+    args.origin_tag = 0xE0E0E0
+    d = Direct(args.origin)
+    d.write(0, contents(args.origin_tag) * (Round.DEVICE_MIB * MIB // BLOCK))
+    d.close()
+    sites = Sites(args.module)
+    faults = Faults()
+    devices = {}
+    since = time.monotonic()
+    failed = 0
+    try:
+        for n in range(args.rounds):
+            r = Round(args, faults, random.Random("%s/%d" % (args.seed, n)), devices)
+            r.run((3, 10, 25)[n % 3], n % 2 == 0)
+            faults.collect()
+            failed += r.failed
+            hit = set(faults.seen) & set(sites.calls)
+            print(
+                "round %d: %d operations failed, %d of %d calls have failed so far, %.0f s"
+                % (n, r.failed, len(hit), len(sites.calls), time.monotonic() - since),
+                flush=True,
+            )
+    finally:
+        faults.close()
+    wanted = {s: f for s, f in sites.calls.items() if not AT_LOAD.search(s)}
+    missing = {s: f for s, f in wanted.items() if s not in faults.seen}
+    print(
+        "%d allocations failed; %d of the module's %d calls were seen to; %d operations failed; seed %s"
+        % (faults.count, len(wanted) - len(missing), len(wanted), failed, args.seed)
+    )
+    for site, function in sorted(missing.items()):
+        print("not seen to fail: %s calls %s" % (site, function))
+    return 0 if faults.count else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
