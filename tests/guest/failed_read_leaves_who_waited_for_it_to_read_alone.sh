@@ -29,19 +29,23 @@ page() {
     dd if="/dev/mapper/$1" of="$3" bs=4096 skip="$2" count=1 status=none
 }
 
-reload slow "$(slow 2000)"
 echo 0 | tee /sys/class/block/dm-*/queue/read_ahead_kb >/dev/null
-# From here on nobody loses patience before four seconds are over.
-page a 200 "$W/page"
+# Patience grows with what reads take, up to twice as much at each: from 50 ms to 1.8 s.
+n=200
+for ms in 90 180 360 700 900; do
+    reload slow "$(slow $ms)"
+    page a $n "$W/page"
+    n=$((n + 1))
+done
 drr_message stats reset
 breaks fdata error_reads
 in_background page a 0 "$W/first"
 first=$!
-sleep 1
+sleep 0.3
 in_background page b 0 "$W/second"
 second=$!
-# The first read fails at two seconds; what follows arrives at four. (The page cache tries once more itself.)
-sleep 2
+# The first read fails at 0.9 seconds, what follows arrives at 1.8. (The page cache tries once more itself.)
+sleep 1
 works fdata
 wait "$second" || fail "who waited for a failed read failed, too"
 wait "$first" || :
@@ -53,7 +57,7 @@ drr_is detached_reads 0
 drr_message stats reset
 in_background dd if=/dev/mapper/a of=/dev/null bs=4096 skip=100 count=1 iflag=direct status=none
 direct=$!
-sleep 1
+sleep 0.3
 page b 100 "$W/second"
 wait "$direct"
 dd if="$W/file" bs=4096 skip=100 count=1 status=none | cmp - "$W/second"
@@ -62,7 +66,7 @@ drr_is followed_pages 0
 # A direct reader may wait for a buffered one, and gets what is right.
 in_background page a 150 "$W/first"
 first=$!
-sleep 1
+sleep 0.3
 dd if=/dev/mapper/b of="$W/second" bs=4096 skip=150 count=1 iflag=direct status=none
 wait "$first"
 dd if="$W/file" bs=4096 skip=150 count=1 status=none | cmp - "$W/second"
