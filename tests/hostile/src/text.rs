@@ -469,7 +469,10 @@ fn meant(l: &Line, told: &[Vec<String>]) -> bool {
         let shared = busy && words.get(1).is_some_and(|w| *w == "{Q}");
         // The own name has more features than dm-thin's five, of which dm-thin takes four.
         let count = words.get(4).and_then(|w| w.parse().ok()).unwrap_or(0);
-        return shared || (5..=7u32).contains(&count);
+        // A read-only pool over a data device that has grown fails there and resumes as it was here.
+        let read_only = words.iter().any(|w| w.eq_ignore_ascii_case("read_only"));
+        let grown = read_only && told[0].last().is_some_and(|t| t == "Fail");
+        return shared || grown || (5..=7u32).contains(&count);
     }
     // Lines with an external origin are not compared yet.
     words.len() == 3
