@@ -124,6 +124,7 @@ docker rmi demo >/dev/null
 wait_for 100 chunks_used_are "$empty"
 kill "$dockerd_pid"
 wait "$dockerd_pid" || fail "dockerd did not end well"
-if grep -E 'level=(error|fatal)' "$W/dockerd.log"; then
+# A containerd that ends before dockerd has closed its stream of events is reported as an error of that stream, at some shutdowns.
+if grep -E 'level=(error|fatal)' "$W/dockerd.log" | grep -v 'msg="Failed to get event".*transport is closing'; then
     fail "dockerd reports errors"
 fi
