@@ -95,6 +95,9 @@ fails() {
     if f_out=$("$@" 2>&1); then
         fail "succeeded, expected '$f_text': $*"
     fi
+    case $f_out in
+    *"$f_text"*) return 0 ;;
+    esac
     if ! printf '%s\n' "$f_out" | grep -qE -e "$f_text"; then
         fail "expected '$f_text' from: $*; got: $f_out"
     fi
@@ -302,8 +305,17 @@ pool_forget() {
     mv "$W/pools.new" "$W/pools"
 }
 
+# metadata_is_sound DEV: thin_check passes; what it does not like is in $W/thin_check. Its progress display, which -q spares us, takes
+# half a second.
+metadata_is_sound() {
+    thin_check -q "$1" 2>/dev/null || {
+        thin_check "$1" >"$W/thin_check" 2>&1 || :
+        return 1
+    }
+}
+
 check_metadata() {
-    if ! thin_check "$1" >"$W/thin_check" 2>&1; then
+    if ! metadata_is_sound "$1"; then
         cat "$W/thin_check"
         fail "thin_check rejects the metadata on $1"
     fi
@@ -312,16 +324,28 @@ check_metadata() {
 # pool_field N: field N of the pool's status: 1 transaction, 2 used/total metadata blocks, 3 used/total chunks, 4 held root, 5 mode,
 # 6 discard, 7 no space, 8 needs_check, 9 threshold.
 pool_field() {
-    dmsetup status "$POOL" | awk -v n="$1" '{ print $(n + 3) }'
+    word $(($1 + 3)) "$(dmsetup status "$POOL")"
+}
+
+# word N TEXT: word N of a line, from 1. Without a process: on an emulated processor these take most of a test's time.
+word() {
+    o_n=$1
+    # shellcheck disable=SC2086 # that is what it is for
+    set -- $2
+    if [ $# -ge "$o_n" ]; then
+        shift $((o_n - 1))
+        echo "$1"
+    fi
 }
 
 chunks_used() {
-    pool_field 3 | cut -d/ -f1
+    c_field=$(pool_field 3)
+    echo "${c_field%%/*}"
 }
 
 # pool_word N: field N again, as it was at the last commit: a full pool would hold up the one that a plain status asks for.
 pool_word() {
-    dmsetup status --noflush "$POOL" | awk -v n="$1" '{ print $(n + 3) }'
+    word $(($1 + 3)) "$(dmsetup status --noflush "$POOL")"
 }
 
 # mode_is MODE
@@ -343,7 +367,7 @@ reload() {
 
 # thin_mapped NAME: sectors mapped.
 thin_mapped() {
-    dmsetup status "$1" | awk '{ print $4 }'
+    word 4 "$(dmsetup status "$1")"
 }
 
 # --- data and its model ----------------------------------------------------------------------------------------------------------
@@ -603,8 +627,17 @@ stat_of() {
         echo 0
         return 0
     fi
-    dmsetup message "$POOL" 0 stats >"$W/stats"
-    awk -v n="$1" '$1 == n { print $2; found = 1 } END { exit !found }' "$W/stats" || fail "stats does not tell $1: $(cat "$W/stats")"
+    n_name=$1
+    # shellcheck disable=SC2046 # pairs of words
+    set -- $(dmsetup message "$POOL" 0 stats)
+    while [ $# -gt 1 ]; do
+        if [ "$1" = "$n_name" ]; then
+            echo "$2"
+            return 0
+        fi
+        shift 2
+    done
+    fail "stats does not tell $n_name"
 }
 
 # drr_at_least STAT MINIMUM / drr_is STAT VALUE
@@ -724,15 +757,17 @@ teardown() {
     done
     dm_remove_all || t_bad=1
     while read -r t_name t_meta; do
-        if ! thin_check "$t_meta" >"$W/thin_check" 2>&1; then
+        if ! metadata_is_sound "$t_meta"; then
             echo "thin_check rejects the metadata of pool $t_name:"
             cat "$W/thin_check"
             t_bad=1
         fi
     done <"$W/pools"
-    losetup -l -n -O NAME,BACK-FILE 2>/dev/null | awk -v w="$W/" 'index($2, w) == 1 { print $1 }' | while read -r t_loop; do
-        losetup -d "$t_loop"
-    done
+    if [ -e /dev/loop0 ]; then
+        losetup -l -n -O NAME,BACK-FILE 2>/dev/null | awk -v w="$W/" 'index($2, w) == 1 { print $1 }' | while read -r t_loop; do
+            losetup -d "$t_loop"
+        done
+    fi
     while read -r t_disk; do
         if [ -d "$NULLB/$t_disk" ]; then
             disk_remove "/dev/$t_disk" || t_bad=1
