@@ -201,7 +201,13 @@ disk_remove() {
 }
 
 sectors() {
-    blockdev --getsz "$1"
+    # What `disk` made has its own name in sysfs, and that is no process.
+    if [ -r "/sys/class/block/${1#/dev/}/size" ]; then
+        read -r c_sectors <"/sys/class/block/${1#/dev/}/size"
+        echo "$c_sectors"
+    else
+        blockdev --getsz "$1"
+    fi
 }
 
 # sectors_read DEV: read from the device so far, in sectors of 512 bytes.
@@ -406,7 +412,8 @@ same() {
 # the others through the page cache. One xfs_io does many: starting processes is what costs on an emulated machine.
 random_puts() {
     noise "$W/noise" $((2 * $5 * 512))
-    awk -v mib="$3" -v n="$4" -v max="$5" -v noise="$W/noise" -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN {
+    read -r r_seed </proc/sys/kernel/random/uuid
+    awk -v mib="$3" -v n="$4" -v max="$5" -v noise="$W/noise" -v seed=$((0x${r_seed%%-*})) 'BEGIN {
         srand(seed)
         for (i = 0; i < n; i++) {
             len = 1 + int(rand() * max)
@@ -417,16 +424,15 @@ random_puts() {
     }' >"$W/puts"
     puts_of direct "/dev/mapper/$1" -d
     puts_of cached "/dev/mapper/$1"
-    puts_of direct "$2"
-    puts_of cached "$2"
+    puts_of all "$2"
 }
 
-# puts_of direct|cached FILE [xfs_io option]: that part of $W/puts, and an fsync.
+# puts_of direct|cached|all FILE [xfs_io option]: that part of $W/puts, and an fsync.
 puts_of() {
     v_how=$1 v_file=$2 v_flag=${3:-}
     set --
     while read -r u_how u_command; do
-        if [ "$u_how" = "$v_how" ]; then
+        if [ "$v_how" = all ] || [ "$u_how" = "$v_how" ]; then
             set -- "$@" -c "$u_command"
         fi
     done <"$W/puts"

@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// The shortest deadline of a test: seconds that only a hung one needs, however busy the machine is.
 const PATIENCE: u64 = 300;
 /// Most tests a boot.
-const BATCH: usize = 16;
+const BATCH: usize = 24;
 
 /// The machine a test needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
