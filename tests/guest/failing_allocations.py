@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Failing allocations: the life of a pool, round after round, while allocations under the module fail by chance.
+"""Failing allocations: the life of a pool, round after round, while allocations under the module fail.
 
-failslab and fail_page_alloc fail those allocations whose stack has a function of the module near its top. Each operation may
-fail, and is tried again until it succeeds. When a round's faults are over every block of every device must have the bytes of
-its last acknowledged write, or of one that failed after it; the metadata must pass thin_check, and a pool that an error has
-stopped must open again once its needs_check flag is cleared.
+failslab and fail_page_alloc fail those allocations whose stack has an address of a given range near its top. In the first rounds
+that is the whole module, and failures come by chance. Then each call of the module that allocates (its relocations tell) gets a
+round in which the first allocations of that call fail, as far as it has any: the range is its return address alone, so that what
+has failed is known from the kernel's own count. What no round has reached is listed at the end.
 
-Which calls of the module have seen a failure is told by the stacks at the return of the two functions that decide about
-failures, as far as these can be unwound from there, and compared with the calls to allocating functions in the module's own code (its
-relocations). Those that were not seen are listed at the end. Allocations of the disks below do not fail: they would lose writes.
+Each operation may fail, and is tried again until it succeeds. When a round's faults are over every block of every device must
+have the bytes of its last acknowledged write, or of one that failed after it; the metadata must pass thin_check, and a pool that
+an error has stopped must open again once its needs_check flag is cleared. Allocations of the disks below do not fail: they would
+lose writes.
 
 Runs in the guest, on the debug kernel, started by failing_allocations*.sh.
 """
@@ -17,6 +18,7 @@ Runs in the guest, on the debug kernel, started by failing_allocations*.sh.
 import argparse
 import bisect
 import errno
+import itertools
 import os
 import random
 import re
@@ -24,12 +26,17 @@ import struct
 import sys
 import time
 
-from power_cut import BLOCK, CHUNK, MIB, SECTOR, TRACING, Direct, Failure, dm, number_of, run, sectors_of
+from power_cut import BLOCK, CHUNK, MIB, SECTOR, Direct, Failure, dm, number_of, run, sectors_of
 
 KNOBS = ["/sys/kernel/debug/failslab", "/sys/kernel/debug/fail_page_alloc"]
 MODULE = "dm_drr"
 # Frames above an allocation that are looked at: the allocator's own, those of the library that the module calls, and the module.
-DEPTH = 16
+# The kernel looks at no more than 32.
+DEPTH = 24
+# How often a call fails in its round: with its caller's first tries, and not with the last.
+TIMES = 4
+# More failures than a round by chance has, so that they can be counted.
+PLENTY = 1000000
 
 # What allocates on behalf of its caller, as the module's code calls it. Whatever else the module calls either does not allocate,
 # or belongs to the library of dm-persistent-data, whose failures any of its calls can return.
@@ -48,13 +55,9 @@ def put(path, text):
         f.write(text)
 
 
-def add(path, text):
-    """Adds a line to a list in tracefs, which forgets what it has when it is opened for writing alone, and cannot seek."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    try:
-        os.write(fd, (text + "\n").encode())
-    finally:
-        os.close(fd)
+def number_in(path):
+    with open(path) as f:
+        return int(f.read())
 
 
 class Sites:
@@ -106,27 +109,32 @@ class Sites:
             n = bisect.bisect_right(starts, offset) - 1
             if n < 0 or offset >= functions[n][0] + functions[n][1]:
                 raise Failure("a call of %s outside of all functions" % name)
+            # What is left of these there are in what is dropped.
+            if "drop_in_place" in functions[n][2]:
+                continue
             self.calls["%s+%#x" % (functions[n][2], offset + 4 - functions[n][0])] = name
 
 
 def functions_of(module):
-    """The addresses of a module's functions, in order."""
+    """The functions of a module: addresses in order, and the address of each name that is its only one."""
     with open("/proc/kallsyms") as f:
-        text = sorted(int(w[0], 16) for w in map(str.split, f) if len(w) == 4 and w[3] == "[%s]" % module and w[1] in "tT")
+        words = [w for w in map(str.split, f) if len(w) == 4 and w[3] == "[%s]" % module and w[1] in "tT"]
+    text = sorted(int(w[0], 16) for w in words)
     if not text or not text[0]:
         raise Failure("the functions of %s are not to be found" % module)
-    return text
+    names = {}
+    for w in words:
+        names[w[2]] = None if w[2] in names else int(w[0], 16)
+    return text, names
 
 
 class Faults:
-    """Switches failures on and off, and collects where they struck."""
-
-    EVENTS = {"slab": "should_failslab", "page": "should_fail_alloc_page"}
+    """Switches failures on and off, and counts them."""
 
     def __init__(self):
-        text = functions_of(MODULE)
+        self.text, self.names = functions_of(MODULE)
         # The disks under the pool are not what is tested.
-        disk = functions_of("null_blk")
+        disk, _ = functions_of("null_blk")
         for knob in KNOBS:
             for name, value in {
                 "probability": "0",
@@ -134,27 +142,39 @@ class Faults:
                 "ignore-gfp-wait": "N",
                 "interval": "1",
                 "space": "0",
-                "times": "-1",
                 "verbose": "0",
                 "stacktrace-depth": str(DEPTH),
-                "require-start": "%#x" % text[0],
-                "require-end": "%#x" % (text[-1] + 0x4000),
                 "reject-start": "%#x" % disk[0],
                 "reject-end": "%#x" % (disk[-1] + 0x1000),
             }.items():
                 put(os.path.join(knob, name), value)
         put(KNOBS[1] + "/min-order", "0")
         put(KNOBS[1] + "/ignore-gfp-highmem", "N")
-        put(TRACING + "/buffer_size_kb", "8192")
-        put(TRACING + "/options/sym-offset", "1")
-        for name, function in self.EVENTS.items():
-            add(TRACING + "/kprobe_events", "r:drr/%s %s failed=$retval:s8" % (name, function))
-            event = "%s/events/drr/%s" % (TRACING, name)
-            put(event + "/filter", "failed != 0")
-            put(event + "/trigger", "stacktrace if failed != 0")
-            put(event + "/enable", "1")
-        self.seen = {}
-        self.count = 0
+
+    def aim(self, first, end, times):
+        """What fails from now on, once `on` is called: allocations with a return address in that range, so many of either kind."""
+        self.times = times
+        for knob in KNOBS:
+            put(knob + "/require-start", "%#x" % first)
+            put(knob + "/require-end", "%#x" % end)
+            put(knob + "/times", str(times))
+
+    def aim_at_all(self):
+        self.aim(self.text[0], self.text[-1] + 0x4000, PLENTY)
+
+    def aim_at(self, site):
+        """At one call; whether it is in the kernel's list of functions, once."""
+        function, _, offset = site.rpartition("+")
+        at = self.names.get(function)
+        if at is None:
+            return False
+        at += int(offset, 16)
+        self.aim(at, at + 1, TIMES)
+        return True
+
+    def struck(self):
+        """How many allocations have failed since they were aimed at."""
+        return sum(self.times - number_in(knob + "/times") for knob in KNOBS)
 
     def on(self, percent):
         for knob in KNOBS:
@@ -163,28 +183,6 @@ class Faults:
     def off(self):
         for knob in KNOBS:
             put(knob + "/probability", "0")
-
-    def collect(self):
-        """Adds the sites of the stacks in the trace buffer, and empties it."""
-        with open(TRACING + "/trace") as f:
-            looking = False
-            for line in f:
-                if "<stack trace>" in line:
-                    looking = True
-                    self.count += 1
-                elif looking and "[%s]" % MODULE in line:
-                    site = line.strip().removeprefix("=> ").split("/")[0]
-                    self.seen[site] = self.seen.get(site, 0) + 1
-                    looking = False
-        put(TRACING + "/trace", "")
-
-    def close(self):
-        self.off()
-        for name in self.EVENTS:
-            event = "%s/events/drr/%s" % (TRACING, name)
-            put(event + "/enable", "0")
-            put(event + "/trigger", "!stacktrace if failed != 0")
-            add(TRACING + "/kprobe_events", "-:drr/%s" % name)
 
 
 class Device:
@@ -217,6 +215,8 @@ class Round:
         self.tag = rng.randrange(1, 1 << 40) << 20
         self.failed = 0
         self.percent = 0
+        # The metadata may hold a device that is not in `devices`.
+        self.lost = False
         self.zeroing = True
 
     def persist(self, what, operation, done=()):
@@ -418,6 +418,16 @@ class Round:
         self.persist("resuming", lambda: dm.resume("pool"))
         for name in ("t0", "t1"):
             self.read(name, names[name], self.rng.random() < 0.5)
+        self.message("domain 1 7")
+        self.delete(3, names)
+
+    def delete(self, number, names):
+        """Deletes a device with mappings of its own. Where an error has stopped the pool nobody knows whether it is gone."""
+        del names["t%d" % number]
+        self.persist("deactivating", lambda: dm.remove("t%d" % number))
+        self.message("delete %d" % number, (errno.ENODATA,))
+        del self.devices[number]
+        self.lost = self.stopped()
 
     def external(self, names):
         """A thin over an external origin: its chunks are filled from there."""
@@ -466,41 +476,64 @@ def main():
     parser.add_argument("--module", required=True)
     parser.add_argument("--pool-target", default="drr-pool")
     parser.add_argument("--thin-target", default="drr")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=8, help="in which failures come by chance")
+    parser.add_argument("--tries", type=int, default=1, help="rounds that a call gets, at most, to be reached")
     parser.add_argument("--seed", default="1")
     args = parser.parse_args()
     args.origin_tag = 0xE0E0E0
     d = Direct(args.origin)
     d.write(0, contents(args.origin_tag) * (Round.DEVICE_MIB * MIB // BLOCK))
     d.close()
-    sites = Sites(args.module)
+    calls = {s: f for s, f in Sites(args.module).calls.items() if not AT_LOAD.search(s)}
     faults = Faults()
     devices = {}
     since = time.monotonic()
+    struck = 0
     failed = 0
+    numbers = itertools.count()
+
+    def life(percent):
+        n = next(numbers)
+        rng = random.Random("%s/%d" % (args.seed, n))
+        r = Round(args, faults, rng, devices)
+        r.run(percent, not devices or rng.random() < 0.5)
+        if r.lost:
+            devices.clear()
+        return r.failed
+
     try:
         for n in range(args.rounds):
-            r = Round(args, faults, random.Random("%s/%d" % (args.seed, n)), devices)
-            r.run((3, 10, 25)[n % 3], n % 2 == 0)
-            faults.collect()
-            failed += r.failed
-            hit = set(faults.seen) & set(sites.calls)
-            print(
-                "round %d: %d operations failed, %d of %d calls have failed so far, %.0f s"
-                % (n, r.failed, len(hit), len(sites.calls), time.monotonic() - since),
-                flush=True,
-            )
+            faults.aim_at_all()
+            operations = life((3, 10, 25)[n % 3])
+            count = faults.struck()
+            print("round %d: %d allocations and %d operations failed, %.0f s" % (n, count, operations, time.monotonic() - since), flush=True)
+            struck += count
+            failed += operations
+        reached = {}
+        for attempt in range(args.tries):
+            for site, function in sorted(calls.items()):
+                if site in reached or not faults.aim_at(site):
+                    continue
+                operations = life(100)
+                count = faults.struck()
+                print(
+                    "%s calls %s: %d allocations and %d operations failed, %.0f s"
+                    % (site, function, count, operations, time.monotonic() - since),
+                    flush=True,
+                )
+                struck += count
+                failed += operations
+                if count:
+                    reached[site] = count
     finally:
-        faults.close()
-    wanted = {s: f for s, f in sites.calls.items() if not AT_LOAD.search(s)}
-    missing = {s: f for s, f in wanted.items() if s not in faults.seen}
-    print(
-        "%d allocations failed; %d of the module's %d calls were seen to; %d operations failed; seed %s"
-        % (faults.count, len(wanted) - len(missing), len(wanted), failed, args.seed)
-    )
-    for site, function in sorted(missing.items()):
-        print("not seen to fail: %s calls %s" % (site, function))
-    return 0 if faults.count else 1
+        faults.off()
+    print("%d allocations and %d operations failed; seed %s" % (struck, failed, args.seed))
+    if args.tries:
+        print("%d of the module's %d allocating calls failed" % (len(reached), len(calls)))
+        for site, function in sorted(calls.items()):
+            if site not in reached:
+                print("did not fail: %s calls %s" % (site, function))
+    return 0 if struck else 1
 
 
 if __name__ == "__main__":

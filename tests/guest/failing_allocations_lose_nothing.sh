@@ -8,4 +8,4 @@ META=$(disk 8)
 DATA=$(disk 64 discard=1)
 EXT=$(disk 8)
 python3 "$TESTS/failing_allocations.py" --metadata "$META" --data "$DATA" --origin "$EXT" --module "$KO" \
-    --pool-target "$POOL_T" --thin-target "$THIN_T" --rounds "${ROUNDS:-8}" --seed "${SEED:-1}"
+    --pool-target "$POOL_T" --thin-target "$THIN_T" --rounds "${ROUNDS:-8}" --tries "${TRIES:-0}" --seed "${SEED:-1}"
