@@ -109,7 +109,7 @@ class Sites:
             n = bisect.bisect_right(starts, offset) - 1
             if n < 0 or offset >= functions[n][0] + functions[n][1]:
                 raise Failure("a call of %s outside of all functions" % name)
-            # What is left of these there are in what is dropped.
+            # The zero may have been set further up: whatever is dropped is freed.
             if "drop_in_place" in functions[n][2]:
                 continue
             self.calls["%s+%#x" % (functions[n][2], offset + 4 - functions[n][0])] = name

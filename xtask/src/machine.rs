@@ -31,8 +31,7 @@ const QUICK_TOOLS: [&str; 15] = [
 ];
 
 /// The processor that TCG emulates. With erms or fsrm kernel and libc copy by `rep movsb`, which TCG carries out, and
-/// counts, byte by byte; without them they move 8 bytes and more at a time, near to what real processors do. A guest
-/// test takes a quarter less of the host's time so.
+/// counts, byte by byte; without them they move 8 bytes and more at a time, near to what real processors do.
 const TCG_CPU: &str = "max,-erms,-fsrm";
 
 /// How the guest's processors are run.
