@@ -14,6 +14,7 @@ RUN=$W/docker
 # Below $MNT, where the teardown unmounts whatever is left.
 STATE=$MNT/docker
 SOCKET=unix://$RUN/docker.sock
+CONTAINERD=$RUN/containerd.sock
 
 docker() {
     command docker -H "$SOCKET" "$@"
@@ -26,9 +27,29 @@ udevd() {
     exec env -u DM_DISABLE_UDEV /usr/lib/systemd/systemd-udevd
 }
 
+# Not dockerd's own child, whose time limits cannot be set: a container that does not tell its state within 2 s is an error there,
+# and four that start on an emulated processor take longer.
+containerd_here() {
+    cat >"$W/containerd.toml" <<END
+version = 2
+root = "$STATE/containerd"
+state = "$RUN/containerd"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "$CONTAINERD"
+[timeouts]
+"io.containerd.timeout.shim.cleanup" = "120s"
+"io.containerd.timeout.shim.load" = "120s"
+"io.containerd.timeout.shim.shutdown" = "120s"
+"io.containerd.timeout.task.state" = "120s"
+END
+    exec containerd --config "$W/containerd.toml" >"$W/containerd.log" 2>&1
+}
+
 dockerd_here() {
     # A private dm.fs and size: the default base device of 10 GiB is more than this pool has.
-    exec env -u DM_DISABLE_UDEV dockerd -H "$SOCKET" --data-root "$STATE" --exec-root "$RUN" --pidfile "$RUN/docker.pid" \
+    exec env -u DM_DISABLE_UDEV dockerd -H "$SOCKET" --containerd "$CONTAINERD" \
+        --data-root "$STATE" --exec-root "$RUN" --pidfile "$RUN/docker.pid" \
         --bridge=none --iptables=false --ip6tables=false --exec-opt native.cgroupdriver=cgroupfs \
         --storage-driver devicemapper --storage-opt "dm.thinpooldev=/dev/mapper/$POOL" \
         --storage-opt dm.basesize=1G --storage-opt dm.fs=ext4 --storage-opt dm.min_free_space=5% >"$W/dockerd.log" 2>&1
@@ -62,6 +83,9 @@ if ! pidof systemd-udevd >/dev/null; then
     in_background udevd
     wait_for 20 test -S /run/udev/control
 fi
+in_background containerd_here
+containerd_pid=$!
+wait_for 60 test -S "$CONTAINERD"
 in_background dockerd_here
 dockerd_pid=$!
 wait_for 120 docker_answers
@@ -125,7 +149,10 @@ docker rmi demo >/dev/null
 wait_for 100 chunks_used_are "$empty"
 kill "$dockerd_pid"
 wait "$dockerd_pid" || fail "dockerd did not end well"
-# A containerd that ends before dockerd has closed its stream of events is reported as an error of that stream, at some shutdowns.
-if grep -E 'level=(error|fatal)' "$W/dockerd.log" | grep -v 'msg="Failed to get event".*transport is closing'; then
-    fail "dockerd reports errors"
-fi
+kill "$containerd_pid"
+wait "$containerd_pid" || fail "containerd did not end well"
+for log in dockerd containerd; do
+    if grep -E 'level=(error|fatal)' "$W/$log.log"; then
+        fail "$log reports errors"
+    fi
+done
