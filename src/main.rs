@@ -39,6 +39,10 @@ module! {
             default: 64,
             description: "Memory bound of each pool's access table in MiB",
         },
+        sampling: u32 {
+            default: 1,
+            description: "Whether recording is switched down to a sample where hits do not pay for it",
+        },
     },
 }
 
@@ -90,6 +94,7 @@ impl kernel::Module for DmDrr {
         let table = Table::new(Params {
             drr_default: param(module_parameters::drr.value()) != 0,
             table_max_bytes: mb.checked_mul(1 << 20).ok_or(EINVAL)?,
+            sampling: param(module_parameters::sampling.value()) != 0,
             no_space_timeout: dm::params::no_space_timeout,
         })?;
         let own = Targets::register(module, c"drr-pool", c"drr", OWN_VERSION, &table)?;

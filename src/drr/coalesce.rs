@@ -55,6 +55,13 @@ pub(crate) struct Lead {
     started: u64,
 }
 
+impl Lead {
+    /// The first page, how many, and when it began, in nanoseconds.
+    pub(crate) fn read(&self) -> (u64, u64, u64) {
+        (self.first, self.pages, self.started)
+    }
+}
+
 /// What becomes of a read that goes to disk.
 #[derive(Debug)]
 pub(crate) enum Start {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `verify on|off`.
+//! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `verify on|off`,
+//! `sampling on|off`.
 //!
 //! Replies are lines. A reply that does not fit fills the buffer, which makes device-mapper's user side
 //! ask again with a larger one. Process context.
@@ -71,7 +72,8 @@ impl Drr {
                 Ok(())
             }
             ["verify", word] => on_off(word).map(|on| self.set_verify(on)),
-            ["stats" | "layers" | "verify", ..] => Err(EINVAL),
+            ["sampling", word] => on_off(word).map(|on| self.set_sampling(on)),
+            ["stats" | "layers" | "verify" | "sampling", ..] => Err(EINVAL),
             _ => return None,
         };
         Some(done)
@@ -85,7 +87,8 @@ impl Drr {
     }
 
     /// The pool's counters, and the state of the table: `evicted_pages` (records dropped for lack
-    /// of room), `groups`, `table_bytes`, `drr`, `verify` (1: on).
+    /// of room), `groups`, `table_bytes`, `drr`, `verify`, `sampling` (1: on), `sampled` (1: no more than a
+    /// sample is recorded).
     fn print_stats(&self, out: &mut impl Write) -> fmt::Result {
         for (counter, name) in ALL {
             line(out, format_args!("{name} {}", self.stats.get(*counter)))?;
@@ -95,7 +98,11 @@ impl Drr {
         line(out, format_args!("table_bytes {}", self.table.bytes()))?;
         line(out, format_args!("drr {}", u8::from(self.is_enabled())))?;
         let verify = self.verify.load(Ordering::Relaxed);
-        line(out, format_args!("verify {}", u8::from(verify)))
+        line(out, format_args!("verify {}", u8::from(verify)))?;
+        let on = self.sampling.is_enabled();
+        line(out, format_args!("sampling {}", u8::from(on)))?;
+        let sampled = self.sampling.is_sampled();
+        line(out, format_args!("sampled {}", u8::from(sampled)))
     }
 
     /// The layer tree, children indented below their parent; devices whose making is not known come

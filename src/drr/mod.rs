@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, coalesce.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
@@ -55,6 +55,7 @@ pub(crate) mod layers;
 mod message;
 pub(crate) mod platform;
 mod record;
+pub(crate) mod sampling;
 mod serve;
 pub(crate) mod stats;
 pub(crate) mod table;
@@ -62,6 +63,7 @@ pub(crate) mod table;
 pub(crate) use message::on_off;
 use platform::{now_ns, sleep_us};
 pub(crate) use record::{resume, ReadHook, Resume};
+use sampling::Sampling;
 use serve::Whole;
 use stats::{Stats, Tally};
 use table::Table;
@@ -119,6 +121,7 @@ pub(crate) struct Drr {
     /// Ends before `table` by its own reference.
     _hotplug: Hotplug,
     queue: ReadQueue,
+    sampling: Sampling,
     /// Those on their way to the disk.
     reads: coalesce::Reads<BioList>,
     /// The pool's.
@@ -136,21 +139,25 @@ pub(crate) struct Drr {
 
 impl Drr {
     /// DRR for pool `pool_name`, whose reads are in `epochs`, its table bounded by
-    /// `table_max_bytes`. Process context; sleeps.
+    /// `table_max_bytes`; with `sampling`, recording is switched down where it does not pay. Process
+    /// context; sleeps.
     pub(crate) fn new(
         pool_name: &str,
         epochs: Arc<Epochs>,
         enabled: bool,
         table_max_bytes: usize,
+        sampling: bool,
     ) -> Result<Arc<Self>> {
         let mut name = KVec::new();
         name.extend_from_slice(pool_name.as_bytes(), GFP_KERNEL)?;
         let table = Table::new(table_max_bytes, random_word()).ok_or(ENOMEM)?;
         let table = Arc::new(table, GFP_KERNEL)?;
+        let key = hash::Key::new(random_word).ok_or(ENOMEM)?;
         Ok(Arc::new(
             Self {
                 name,
-                key: hash::Key::new(random_word).ok_or(ENOMEM)?,
+                sampling: Sampling::new(&key, sampling).ok_or(ENOMEM)?,
+                key,
                 _hotplug: Hotplug::new(table.clone())?,
                 table,
                 queue: ReadQueue::new()?,
@@ -208,6 +215,11 @@ impl Drr {
     /// Switches verification.
     pub(crate) fn set_verify(&self, on: bool) {
         self.verify.store(on, Ordering::Relaxed);
+    }
+
+    /// Switches sampling; off, everything is recorded.
+    pub(crate) fn set_sampling(&self, on: bool) {
+        self.sampling.set_enabled(on);
     }
 
     /// A thin device becomes active; `own` is its own block device. Process context; sleeps.

@@ -186,6 +186,11 @@ impl Drr {
         if let Some(read) = hook.read.as_ref() {
             self.compare(layer, read, &mut tally);
             if read.end.record && self.is_enabled() {
+                if let Some(lead) = read.end.lead.as_ref() {
+                    let (first, pages, began) = lead.read();
+                    let took = now_ns().saturating_sub(began);
+                    self.sampling.recorded(first, pages, took);
+                }
                 self.record(layer, read, &mut tally);
             }
         }

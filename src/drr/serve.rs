@@ -105,7 +105,7 @@ impl Drr {
         if self.verify.load(Ordering::Relaxed) {
             // Everything goes to disk: nobody leads or follows.
             let mut end = Ending::new(ticket);
-            end.record = self.recordable(layer, bio, phys);
+            end.record = self.recordable(layer, bio, phys, tally);
             end.copies = self.copy_for_verify(layer, phys, total, tally);
             self.arm(bio, phys, end, tally);
             return ReadOutcome::Disk;
@@ -137,6 +137,7 @@ impl Drr {
             locked = walk.locked;
         }
         if done != 0 {
+            self.sampling.served(first, extent(phys, done).1);
             if done < total {
                 bio.accept_partial(done >> SECTOR_SHIFT);
             }
@@ -156,7 +157,7 @@ impl Drr {
             bio.accept_partial(bytes >> SECTOR_SHIFT);
         }
         let mut end = Ending::new(ticket);
-        end.record = self.recordable(layer, bio, phys);
+        end.record = self.recordable(layer, bio, phys, tally);
         if end.record {
             let (first, pages) = extent(phys, bio.bytes());
             match self
@@ -225,6 +226,7 @@ impl Drr {
             done = done.saturating_add(part.len);
         }
         walk.publish();
+        self.sampling.served(first, pages);
         Whole::Served
     }
 
@@ -232,7 +234,7 @@ impl Drr {
     pub(super) fn arm_miss(&self, layer: &Layer, bio: &mut Bio, phys: Sectors, tally: &mut Tally) {
         let (first, pages) = extent(phys, bio.bytes());
         let mut end = Ending::new(self.table.ticket(first, pages));
-        end.record = self.recordable(layer, bio, phys);
+        end.record = self.recordable(layer, bio, phys, tally);
         if end.record {
             let begun = self
                 .reads
@@ -244,9 +246,17 @@ impl Drr {
         self.arm(bio, phys, end, tally);
     }
 
-    /// Whether the read can be recorded. A look at the first page tells buffered reads from the
+    /// Whether the read is to be recorded. A look at the first page tells buffered reads from the
     /// others; each page is looked at again at the end.
-    fn recordable(&self, layer: &Layer, bio: &Bio, phys: Sectors) -> bool {
+    fn recordable(&self, layer: &Layer, bio: &Bio, phys: Sectors, tally: &mut Tally) -> bool {
+        let (first, pages) = extent(phys, bio.bytes());
+        if !self.sampling.wants(first) && !self.verify.load(Ordering::Relaxed) {
+            tally.add(
+                Counter::UnsampledPages,
+                u32::try_from(pages).unwrap_or(u32::MAX),
+            );
+            return false;
+        }
         self.record_bars.load(Ordering::SeqCst) == 0
             && phys.0 & (PAGE_SECTORS - 1) == 0
             && Pieces::of(bio)

@@ -41,6 +41,8 @@ counters! {
     CancelledPages => "cancelled_pages",
     /// Pages of reads that were to be recorded, but are not whole pages of the layer's page cache.
     UnrecordedForeign => "unrecorded_foreign",
+    /// Pages of reads that were not recorded because it has not paid lately (sampling).
+    UnsampledPages => "unsampled_pages",
     /// Copies whose hash was not the record's: never handed out.
     HashRejects => "hash_rejects",
     /// Records that no longer led to their page; the lines below give the reasons.

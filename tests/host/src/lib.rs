@@ -23,6 +23,8 @@ pub mod drr {
     pub mod hash;
     #[path = "../../../../src/drr/layers.rs"]
     pub mod layers;
+    #[path = "../../../../src/drr/sampling.rs"]
+    pub mod sampling;
     #[path = "../../../../src/drr/stats.rs"]
     pub mod stats;
     #[path = "../../../../src/drr/table.rs"]
@@ -36,6 +38,8 @@ pub mod drr {
     mod hash_tests;
     #[cfg(test)]
     mod layers_tests;
+    #[cfg(test)]
+    mod sampling_tests;
     #[cfg(test)]
     mod stats_tests;
     #[cfg(test)]

@@ -52,6 +52,11 @@ pub(crate) fn boxed(group: Group) -> Option<GroupBox> {
     has_memory().then(|| Box::new(group))
 }
 
+pub(crate) fn now_ns() -> u64 {
+    thread_local!(static BEGUN: std::time::Instant = std::time::Instant::now());
+    BEGUN.with(|b| u64::try_from(b.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
 pub(crate) struct IrqLock<T>(Mutex<T>);
 
 impl<T> IrqLock<T> {
