@@ -42,6 +42,7 @@ use crate::dm::{
     bio::{Bio, BioList, Status},
     epoch::Epochs,
     folio::{random_word, Hotplug, ReadQueue},
+    shrinker::{Shrink, Shrinker},
     sync::RwSem,
 };
 use crate::units::{DevId, Ppn, Sectors};
@@ -106,6 +107,16 @@ impl Layer {
     }
 }
 
+impl Shrink for Table {
+    fn count(&self) -> usize {
+        self.groups()
+    }
+
+    fn shrink(&self, groups: usize) -> usize {
+        Table::shrink(self, groups)
+    }
+}
+
 /// What changes with messages and with layers that come and go.
 struct State {
     tree: layers::LayerTree,
@@ -118,8 +129,9 @@ pub(crate) struct Drr {
     name: KVec<u8>,
     key: hash::Key,
     table: Arc<Table>,
-    /// Ends before `table` by its own reference.
+    /// These end before `table` by references of their own.
     _hotplug: Hotplug,
+    _shrinker: Shrinker<Table>,
     queue: ReadQueue,
     sampling: Sampling,
     /// Those on their way to the disk.
@@ -159,6 +171,7 @@ impl Drr {
                 sampling: Sampling::new(&key, sampling).ok_or(ENOMEM)?,
                 key,
                 _hotplug: Hotplug::new(table.clone())?,
+                _shrinker: Shrinker::new(pool_name, table.clone())?,
                 table,
                 queue: ReadQueue::new()?,
                 reads: coalesce::Reads::new().ok_or(ENOMEM)?,

@@ -566,23 +566,39 @@ impl Table {
             .fetch_add(u64::from(group.valid.count_ones()), Ordering::Relaxed);
     }
 
-    /// Drops an old group somewhere: the oldest of the next bucket that has any.
+    /// Drops an old group somewhere.
     fn make_room(&self) {
-        for _ in 0..EVICT_SCAN {
+        self.evict(1, EVICT_SCAN);
+    }
+
+    /// Gives `groups` groups back, old ones first as far as buckets tell; how many it was.
+    pub(crate) fn shrink(&self, groups: usize) -> usize {
+        self.evict(groups, self.slots.len().max(groups))
+    }
+
+    /// Drops the oldest group of each of the next buckets, until that many are gone or so many buckets
+    /// were looked at.
+    fn evict(&self, groups: usize, buckets: usize) -> usize {
+        let mut gone: usize = 0;
+        for _ in 0..buckets {
+            if gone >= groups {
+                break;
+            }
             let hand = self.hand.fetch_add(1, Ordering::Relaxed);
             let Some(slot) = hand
                 .checked_rem(self.slots.len())
                 .and_then(|n| self.slots.get(n))
             else {
-                return;
+                break;
             };
             let taken = slot.bucket.with(Bucket::take_oldest);
             if let Some(group) = taken {
                 self.count_evicted(&group);
                 self.gone(1);
-                return;
+                gone = gone.saturating_add(1);
             }
         }
+        gone
     }
 
     /// Drops that very record, if it is still there as it was.

@@ -472,3 +472,29 @@ fn a_layer_that_moves_beside_the_first_publication_leaves_nothing_behind() {
     assert_eq!(table.groups(), 0);
     assert_eq!(table.sources(5, 0).iter().count(), 0);
 }
+
+#[test]
+fn a_shrunk_table_has_given_back_what_it_says_and_lost_its_oldest_groups_first() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    // One bucket's list: groups of one page, the first published the oldest.
+    for layer in 1..=3 {
+        publish(&table, &[5], page(layer));
+    }
+    assert_eq!(table.shrink(1), 1);
+    let layers: Vec<_> = sources(&table, 5).iter().map(|s| s.layer).collect();
+    assert_eq!(layers, [3, 2]);
+    for ppn in (16..160).step_by(16) {
+        publish(&table, &[ppn], page(1));
+    }
+    assert_eq!(table.groups(), 11);
+    assert_eq!(table.shrink(4), 4);
+    assert_eq!(table.groups(), 7);
+    // However few of the buckets have any.
+    let mut gone = 0;
+    for _ in 0..3 {
+        gone += table.shrink(100);
+    }
+    assert_eq!((gone, table.groups()), (7, 0));
+    assert_eq!(table.evicted(), 12);
+    assert_eq!(table.shrink(1), 0);
+}

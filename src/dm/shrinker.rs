@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that is given back when the system needs it (mm/shrinker.c).
+
+use super::bindings;
+use core::{ffi::c_void, ptr::NonNull};
+use kernel::{prelude::*, sync::Arc};
+
+/// What can be made smaller under memory pressure.
+///
+/// Called by whoever allocates, in the middle of file systems and of block drivers, with their locks
+/// held, and by kswapd: an implementation takes spinlocks only, and neither sleeps nor allocates.
+pub(crate) trait Shrink: Send + Sync + 'static {
+    /// Things that could be given back now.
+    fn count(&self) -> usize;
+
+    /// Gives back `n` of them, the least useful first; how many were.
+    fn shrink(&self, n: usize) -> usize;
+}
+
+/// A registration for as long as it lives.
+///
+/// # Invariants
+///
+/// `raw` is registered with `_what`'s address as its context.
+pub(crate) struct Shrinker<T: Shrink> {
+    raw: NonNull<bindings::drr_shrinker>,
+    /// Outlives the registration: it is dropped after it.
+    _what: Arc<T>,
+}
+
+// SAFETY: the registration may be ended from any thread, and `T` may be dropped in any.
+unsafe impl<T: Shrink> Send for Shrinker<T> {}
+// SAFETY: no method takes `&self`.
+unsafe impl<T: Shrink> Sync for Shrinker<T> {}
+
+impl<T: Shrink> Shrinker<T> {
+    /// Offers `what` under a name for administrators. Process context; sleeps.
+    pub(crate) fn new(name: &str, what: Arc<T>) -> Result<Self> {
+        let ctx = core::ptr::from_ref::<T>(&what).cast_mut().cast::<c_void>();
+        // SAFETY: the name is copied; the context stays valid until the registration ends, for `_what`
+        // is dropped after that, and the callbacks are those of its type.
+        let raw = unsafe {
+            bindings::drr_shrinker_new(
+                name.as_ptr().cast(),
+                name.len(),
+                Some(count::<T>),
+                Some(scan::<T>),
+                ctx,
+            )
+        };
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        // INVARIANT: registered above.
+        Ok(Self { raw, _what: what })
+    }
+}
+
+impl<T: Shrink> Drop for Shrinker<T> {
+    fn drop(&mut self) {
+        // SAFETY: registered by the type invariant. Waits for callbacks that are running.
+        unsafe { bindings::drr_shrinker_free(self.raw.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// `ctx` is the address of a live `T`.
+unsafe extern "C" fn count<T: Shrink>(ctx: *mut c_void) -> usize {
+    // SAFETY: the function's contract, kept by `Shrinker`.
+    unsafe { &*ctx.cast::<T>() }.count()
+}
+
+/// # Safety
+///
+/// `ctx` is the address of a live `T`.
+unsafe extern "C" fn scan<T: Shrink>(ctx: *mut c_void, n: usize) -> usize {
+    // SAFETY: the function's contract, kept by `Shrinker`.
+    unsafe { &*ctx.cast::<T>() }.shrink(n)
+}
