@@ -8,6 +8,7 @@
 #   SCRATCH writable directory           ROUNDS  how often each case is run on each side
 
 TARGETS=stock
+SAMPLING=1
 # shellcheck source=tests/guest/lib.sh
 . "$TESTS/lib.sh"
 

@@ -7,6 +7,7 @@
 #   TESTS   directory with lib.sh and read.py        SCRATCH writable directory
 
 TARGETS=stock
+SAMPLING=1
 # shellcheck source=tests/guest/lib.sh
 . "$TESTS/lib.sh"
 

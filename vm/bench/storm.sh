@@ -8,6 +8,7 @@
 #   SCRATCH writable directory
 
 TARGETS=stock
+SAMPLING=1
 # shellcheck source=tests/guest/lib.sh
 . "$TESTS/lib.sh"
 
