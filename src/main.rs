@@ -39,6 +39,10 @@ module! {
             default: 64,
             description: "Memory bound of each pool's access table in MiB",
         },
+        meta_max_mb: u32 {
+            default: 32,
+            description: "Memory bound of each pool's copies of file systems' metadata in MiB, 0: none",
+        },
         sampling: u32 {
             default: 1,
             description: "Whether recording is switched down to a sample where hits do not pay for it",
@@ -91,9 +95,11 @@ impl kernel::Module for DmDrr {
             return Err(EINVAL);
         }
         let mb = usize::try_from(param(module_parameters::table_max_mb.value()))?;
+        let meta_mb = usize::try_from(param(module_parameters::meta_max_mb.value()))?;
         let table = Table::new(Params {
             drr_default: param(module_parameters::drr.value()) != 0,
             table_max_bytes: mb.checked_mul(1 << 20).ok_or(EINVAL)?,
+            meta_max_bytes: meta_mb.checked_mul(1 << 20).ok_or(EINVAL)?,
             sampling: param(module_parameters::sampling.value()) != 0,
             no_space_timeout: dm::params::no_space_timeout,
         })?;

@@ -125,6 +125,11 @@ impl Bio {
         self.opf() & (bindings::REQ_PREFLUSH | bindings::REQ_FUA) != 0
     }
 
+    /// Whether a file system reads or writes its metadata (REQ_META). Direct I/O of programs never has it.
+    pub(crate) fn is_metadata(&self) -> bool {
+        self.opf() & bindings::REQ_META != 0
+    }
+
     /// Whether its submitter polls for its completion.
     pub(crate) fn is_polled(&self) -> bool {
         self.opf() & bindings::REQ_POLLED != 0

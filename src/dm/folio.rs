@@ -166,6 +166,16 @@ impl PrivatePage {
         unsafe { self.words.as_ref() }
     }
 
+    /// Copies all of `from`.
+    pub(crate) fn copy_from(&mut self, from: &Self) {
+        // SAFETY: both are pages of their own by the type invariant.
+        unsafe {
+            self.words
+                .as_ptr()
+                .copy_from_nonoverlapping(from.words.as_ptr(), 1)
+        };
+    }
+
     fn bytes_at(&self, at: u32, len: u32) -> Option<*const c_void> {
         if at.checked_add(len)? > PAGE_BYTES {
             return None;
@@ -283,6 +293,13 @@ impl<'a> Piece<'a> {
         unsafe { bindings::drr_page_is_ordinary(self.page.as_ptr()) }
     }
 
+    /// Whether the memory is in a buffer of `own` that a file system on it reads its metadata into. Any
+    /// context.
+    pub(crate) fn is_buffer(&self, own: BlockDev) -> bool {
+        // SAFETY: the page is live by the type invariant, the device by its own.
+        unsafe { bindings::drr_page_is_buffer(self.page.as_ptr(), own.as_ptr()) }
+    }
+
     /// The page as one of the layer's own page cache, when it is whole, locked, not uptodate,
     /// and in the mapping of a file on `own` or of `own` itself. Any context.
     pub(crate) fn own(&self, own: BlockDev) -> Option<OwnPage<'a>> {
@@ -308,6 +325,19 @@ impl<'a> Piece<'a> {
         // SAFETY: the piece is memory that this bio is to fill, by the type invariant; `bytes`
         // has `len` bytes.
         unsafe { bindings::drr_page_fill(self.page.as_ptr(), self.offset, bytes, self.len) };
+        true
+    }
+
+    /// Copies the whole piece into `to`, from byte `at` on.
+    pub(crate) fn take(&self, to: &mut PrivatePage, at: u32) -> bool {
+        let Some(bytes) = to.bytes_at(at, self.len) else {
+            return false;
+        };
+        // SAFETY: the piece is live by the type invariant; `bytes` has `len` bytes, which are ours to
+        // write while `to` is borrowed mutably.
+        unsafe {
+            bindings::drr_page_take(self.page.as_ptr(), self.offset, bytes.cast_mut(), self.len);
+        };
         true
     }
 

@@ -35,15 +35,16 @@ unsafe impl<T: Shrink> Send for Shrinker<T> {}
 unsafe impl<T: Shrink> Sync for Shrinker<T> {}
 
 impl<T: Shrink> Shrinker<T> {
-    /// Offers `what` under a name for administrators. Process context; sleeps.
-    pub(crate) fn new(name: &str, what: Arc<T>) -> Result<Self> {
+    /// Offers `what`, of a pool, under a name for administrators. Process context; sleeps.
+    pub(crate) fn new(pool: &str, name: &CStr, what: Arc<T>) -> Result<Self> {
         let ctx = core::ptr::from_ref::<T>(&what).cast_mut().cast::<c_void>();
-        // SAFETY: the name is copied; the context stays valid until the registration ends, for `_what`
+        // SAFETY: the names are copied; the context stays valid until the registration ends, for `_what`
         // is dropped after that, and the callbacks are those of its type.
         let raw = unsafe {
             bindings::drr_shrinker_new(
-                name.as_ptr().cast(),
-                name.len(),
+                pool.as_ptr().cast(),
+                pool.len(),
+                name.as_char_ptr(),
                 Some(count::<T>),
                 Some(scan::<T>),
                 ctx,

@@ -87,7 +87,7 @@ impl Drr {
     }
 
     /// The pool's counters, and the state of the table: `evicted_pages` (records dropped for lack
-    /// of room), `groups`, `table_bytes`, `drr`, `verify`, `sampling` (1: on), `sampled` (1: no more than a
+    /// of room), `groups`, `table_bytes`, `meta_pages` (kept now), `meta_evicted_pages`, `drr`, `verify`, `sampling` (1: on), `sampled` (1: no more than a
     /// sample is recorded).
     fn print_stats(&self, out: &mut impl Write) -> fmt::Result {
         for (counter, name) in ALL {
@@ -96,6 +96,11 @@ impl Drr {
         line(out, format_args!("evicted_pages {}", self.table.evicted()))?;
         line(out, format_args!("groups {}", self.table.groups()))?;
         line(out, format_args!("table_bytes {}", self.table.bytes()))?;
+        line(out, format_args!("meta_pages {}", self.meta_pages.pages()))?;
+        line(
+            out,
+            format_args!("meta_evicted_pages {}", self.meta_pages.evicted()),
+        )?;
         line(out, format_args!("drr {}", u8::from(self.is_enabled())))?;
         let verify = self.verify.load(Ordering::Relaxed);
         line(out, format_args!("verify {}", u8::from(verify)))?;

@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, metapages.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
@@ -41,7 +41,7 @@ use crate::dm::{
     bdev::BlockDev,
     bio::{Bio, BioList, Status},
     epoch::Epochs,
-    folio::{random_word, Hotplug, ReadQueue},
+    folio::{random_word, Hotplug, PrivatePage, ReadQueue},
     shrinker::{Shrink, Shrinker},
     sync::RwSem,
 };
@@ -54,6 +54,8 @@ pub(crate) mod domains;
 pub(crate) mod hash;
 pub(crate) mod layers;
 mod message;
+mod metadata;
+pub(crate) mod metapages;
 pub(crate) mod platform;
 mod record;
 pub(crate) mod sampling;
@@ -62,6 +64,8 @@ pub(crate) mod stats;
 pub(crate) mod table;
 
 pub(crate) use message::on_off;
+use metadata::Metadata;
+use metapages::MetaPages;
 use platform::{now_ns, sleep_us};
 pub(crate) use record::{resume, ReadHook, Resume};
 use sampling::Sampling;
@@ -107,6 +111,16 @@ impl Layer {
     }
 }
 
+impl Shrink for MetaPages<PrivatePage> {
+    fn count(&self) -> usize {
+        self.pages()
+    }
+
+    fn shrink(&self, pages: usize) -> usize {
+        MetaPages::shrink(self, pages)
+    }
+}
+
 impl Shrink for Table {
     fn count(&self) -> usize {
         self.groups()
@@ -132,6 +146,8 @@ pub(crate) struct Drr {
     /// These end before `table` by references of their own.
     _hotplug: Hotplug,
     _shrinker: Shrinker<Table>,
+    meta_pages: Arc<MetaPages<PrivatePage>>,
+    _meta_shrinker: Shrinker<MetaPages<PrivatePage>>,
     queue: ReadQueue,
     sampling: Sampling,
     /// Those on their way to the disk.
@@ -151,19 +167,22 @@ pub(crate) struct Drr {
 
 impl Drr {
     /// DRR for pool `pool_name`, whose reads are in `epochs`, its table bounded by
-    /// `table_max_bytes`; with `sampling`, recording is switched down where it does not pay. Process
+    /// `table_max_bytes` and its pages of metadata by `meta_max_bytes`; with `sampling`, recording is switched down where it does not pay. Process
     /// context; sleeps.
     pub(crate) fn new(
         pool_name: &str,
         epochs: Arc<Epochs>,
         enabled: bool,
         table_max_bytes: usize,
+        meta_max_bytes: usize,
         sampling: bool,
     ) -> Result<Arc<Self>> {
         let mut name = KVec::new();
         name.extend_from_slice(pool_name.as_bytes(), GFP_KERNEL)?;
         let table = Table::new(table_max_bytes, random_word()).ok_or(ENOMEM)?;
         let table = Arc::new(table, GFP_KERNEL)?;
+        let meta_pages = MetaPages::new(meta_max_bytes, random_word()).ok_or(ENOMEM)?;
+        let meta_pages = Arc::new(meta_pages, GFP_KERNEL)?;
         let key = hash::Key::new(random_word).ok_or(ENOMEM)?;
         Ok(Arc::new(
             Self {
@@ -171,8 +190,10 @@ impl Drr {
                 sampling: Sampling::new(&key, sampling).ok_or(ENOMEM)?,
                 key,
                 _hotplug: Hotplug::new(table.clone())?,
-                _shrinker: Shrinker::new(pool_name, table.clone())?,
+                _shrinker: Shrinker::new(pool_name, c"table", table.clone())?,
                 table,
+                _meta_shrinker: Shrinker::new(pool_name, c"metadata", meta_pages.clone())?,
+                meta_pages,
                 queue: ReadQueue::new()?,
                 reads: coalesce::Reads::new().ok_or(ENOMEM)?,
                 epochs,
@@ -212,7 +233,7 @@ impl Drr {
         // Reads that found it on may serve and publish until they leave their epoch, and writes
         // that find it off do not stop them.
         self.epochs.wait();
-        self.table.drop_all();
+        self.drop_all();
     }
 
     /// Bars new records while `f` runs: of reads that are looked up meanwhile none is made. For
@@ -300,6 +321,8 @@ impl Drr {
                 // First those being made: whoever takes a ticket after this sees the new domain.
                 self.table.cancel_all();
                 self.table.drop_layer(layer.serial);
+                // Nobody notes which of them this layer has read.
+                self.meta_pages.drop_all();
             }
         }
         drop(state);
@@ -322,7 +345,10 @@ impl Drr {
             return ReadOutcome::Disk;
         }
         let mut tally = Tally::new();
-        let outcome = self.serve(layer, bio, phys, &mut tally);
+        let outcome = match Metadata::of(layer, bio) {
+            Some(kind) => self.serve_metadata(layer, bio, phys, kind, &mut tally),
+            None => self.serve(layer, bio, phys, &mut tally),
+        };
         self.count(layer, &tally);
         outcome
     }
@@ -339,6 +365,15 @@ impl Drr {
             return ReadOutcome::Disk;
         }
         let mut tally = Tally::new();
+        if let Some(kind) = Metadata::of(layer, bio) {
+            let served = self.serve_metadata_whole(layer, bio, phys, kind, &mut tally);
+            self.count(layer, &tally);
+            return if served {
+                ReadOutcome::Served
+            } else {
+                ReadOutcome::Disk
+            };
+        }
         let mut whole = Whole::Missing;
         if !self.verify.load(Ordering::Relaxed) {
             // Those who waited for the same read come at the same moment, and each locks the source
@@ -411,6 +446,7 @@ impl Drr {
         // What is published although it is off is dropped before it is on again (`set_enabled`).
         if self.is_enabled() {
             self.table.drop_range(first.0, pages);
+            self.meta_pages.drop_range(first.0, pages);
         }
     }
 
@@ -428,6 +464,7 @@ impl Drr {
     /// The data device was replaced, or the metadata went back: nothing recorded holds.
     pub(crate) fn drop_all(&self) {
         self.table.drop_all();
+        self.meta_pages.drop_all();
     }
 
     fn count(&self, layer: &Layer, tally: &Tally) {

@@ -4,7 +4,6 @@
 //!
 //! The host tests have a file of the same name and interface over std.
 
-use super::table::Group;
 use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT};
 use kernel::prelude::*;
 use kernel::time::{delay::fsleep, ClockSource, Delta, Monotonic};
@@ -13,8 +12,8 @@ pub(crate) use crate::dm::irqlock::IrqLock;
 
 /// A growable array that may come from vmalloc.
 pub(crate) type Array<T> = KVVec<T>;
-/// A group of the access table.
-pub(crate) type GroupBox = KBox<Group>;
+/// A thing on the heap.
+pub(crate) type Boxed<T> = KBox<T>;
 
 /// An array of `n` items. Process context.
 pub(crate) fn array<T>(n: usize, mut f: impl FnMut(usize) -> T) -> Option<Array<T>> {
@@ -35,9 +34,9 @@ pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
     array.remove(at).ok()
 }
 
-/// Memory for a group. Any context: never waits, never warns.
-pub(crate) fn boxed(group: Group) -> Option<GroupBox> {
-    KBox::new(group, GFP_NOWAIT | __GFP_NOWARN).ok()
+/// Memory for a thing. Any context: never waits, never warns.
+pub(crate) fn boxed<T>(value: T) -> Option<Boxed<T>> {
+    KBox::new(value, GFP_NOWAIT | __GFP_NOWARN).ok()
 }
 
 /// The monotonic clock, in nanoseconds. Any context but NMI.

@@ -12,6 +12,7 @@
 
 use super::{
     coalesce::{Lead, Waiters},
+    metadata::Metadata,
     platform::now_ns,
     serve::{extent, Part},
     stats::{Counter, Tally},
@@ -40,21 +41,29 @@ pub(super) struct Copied {
     pub(super) page: PrivatePage,
 }
 
+/// What is to be kept of a read.
+#[derive(Clone, Copy)]
+pub(super) enum Keep {
+    Nothing,
+    /// Records of where its pages are in the page cache.
+    Records(Ticket),
+    /// A copy: it is metadata.
+    Copy(Ticket, Metadata),
+}
+
 /// What is to be done when a read has ended.
 pub(super) struct Ending {
-    ticket: Ticket,
-    pub(super) record: bool,
+    pub(super) keep: Keep,
     /// Others may wait for this read.
     pub(super) lead: Option<Lead>,
     pub(super) copies: KVec<Copied>,
 }
 
 impl Ending {
-    /// Nothing yet; `ticket` is from before the read.
-    pub(super) fn new(ticket: Ticket) -> Self {
+    /// Tickets in `keep` are from before the read.
+    pub(super) fn new(keep: Keep) -> Self {
         Self {
-            ticket,
-            record: false,
+            keep,
             lead: None,
             copies: KVec::new(),
         }
@@ -185,13 +194,21 @@ impl Drr {
         let mut tally = Tally::new();
         if let Some(read) = hook.read.as_ref() {
             self.compare(layer, read, &mut tally);
-            if read.end.record && self.is_enabled() {
-                if let Some(lead) = read.end.lead.as_ref() {
-                    let (first, pages, began) = lead.read();
-                    let took = now_ns().saturating_sub(began);
-                    self.sampling.recorded(first, pages, took);
+            match read.end.keep {
+                Keep::Records(ticket) if self.is_enabled() => {
+                    if let Some(lead) = read.end.lead.as_ref() {
+                        let (first, pages, began) = lead.read();
+                        let took = now_ns().saturating_sub(began);
+                        self.sampling.recorded(first, pages, took);
+                    }
+                    self.record(layer, read, &ticket, &mut tally);
                 }
-                self.record(layer, read, &mut tally);
+                Keep::Copy(ticket, kind) if self.is_enabled() => {
+                    if let Some(pieces) = read.armed.pieces() {
+                        self.keep_metadata(layer, pieces, read.phys, kind, &ticket, &mut tally);
+                    }
+                }
+                Keep::Nothing | Keep::Records(_) | Keep::Copy(..) => {}
             }
         }
         self.lead_on(hook);
@@ -205,7 +222,7 @@ impl Drr {
         }
     }
 
-    fn record(&self, layer: &Layer, read: &InFlight, tally: &mut Tally) {
+    fn record(&self, layer: &Layer, read: &InFlight, ticket: &Ticket, tally: &mut Tally) {
         // `None` only when the hook was moved out of its bio, which nobody does.
         let Some(mut pieces) = read.armed.pieces() else {
             return;
@@ -240,11 +257,11 @@ impl Drr {
                 continue;
             }
             if let Some(full) = batch.replace(Batch::new(part.ppn, page)) {
-                self.publish(layer, &full, &read.end.ticket, tally);
+                self.publish(layer, &full, ticket, tally);
             }
         }
         if let Some(last) = batch {
-            self.publish(layer, &last, &read.end.ticket, tally);
+            self.publish(layer, &last, ticket, tally);
         }
     }
 

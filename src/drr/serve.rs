@@ -10,7 +10,7 @@
 use super::{
     coalesce::{Place, Start},
     platform::now_ns,
-    record::{Copied, Ending, InFlight},
+    record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
     table::{Batch, Page, Published, Source, Ticket},
     Drr, Layer, ReadOutcome,
@@ -104,8 +104,7 @@ impl Drr {
         let ticket = self.table.ticket(first, pages);
         if self.verify.load(Ordering::Relaxed) {
             // Everything goes to disk: nobody leads or follows.
-            let mut end = Ending::new(ticket);
-            end.record = self.recordable(layer, bio, phys, tally);
+            let mut end = Ending::new(self.wanted(layer, bio, phys, ticket, tally));
             end.copies = self.copy_for_verify(layer, phys, total, tally);
             self.arm(bio, phys, end, tally);
             return ReadOutcome::Disk;
@@ -156,9 +155,23 @@ impl Drr {
         if let Some(bytes) = self.misses_before_hits(layer, phys, total, tried) {
             bio.accept_partial(bytes >> SECTOR_SHIFT);
         }
-        let mut end = Ending::new(ticket);
-        end.record = self.recordable(layer, bio, phys, tally);
-        if end.record {
+        let keep = self.wanted(layer, bio, phys, ticket, tally);
+        self.lead_or_follow(layer, bio, phys, keep, patient, tally)
+    }
+
+    /// Sends a read to disk, so that others can follow it if it is to be kept; unless, `patient`, it
+    /// finds that another one has just begun.
+    pub(super) fn lead_or_follow(
+        &self,
+        layer: &Layer,
+        bio: &mut Bio,
+        phys: Sectors,
+        keep: Keep,
+        patient: bool,
+        tally: &mut Tally,
+    ) -> ReadOutcome {
+        let mut end = Ending::new(keep);
+        if !matches!(keep, Keep::Nothing) {
             let (first, pages) = extent(phys, bio.bytes());
             match self
                 .reads
@@ -176,7 +189,7 @@ impl Drr {
     }
 
     /// Lets the read wait for one of the same pages that is under way, as far as that goes.
-    fn follow_leader(
+    pub(super) fn follow_leader(
         &self,
         (place, covered): (Place, u64),
         bio: &mut Bio,
@@ -233,17 +246,26 @@ impl Drr {
     /// Prepares the end of a read that goes to disk and waits for nobody, nothing being copied.
     pub(super) fn arm_miss(&self, layer: &Layer, bio: &mut Bio, phys: Sectors, tally: &mut Tally) {
         let (first, pages) = extent(phys, bio.bytes());
-        let mut end = Ending::new(self.table.ticket(first, pages));
-        end.record = self.recordable(layer, bio, phys, tally);
-        if end.record {
-            let begun = self
-                .reads
-                .start(first, pages, layer.domain(), now_ns(), false);
-            if let Start::Lead(lead) = begun {
-                end.lead = Some(lead);
-            }
+        let ticket = self.table.ticket(first, pages);
+        let keep = self.wanted(layer, bio, phys, ticket, tally);
+        // Impatient, it is never told to follow.
+        let _ = self.lead_or_follow(layer, bio, phys, keep, false, tally);
+    }
+
+    /// What is to be kept of a read.
+    fn wanted(
+        &self,
+        layer: &Layer,
+        bio: &Bio,
+        phys: Sectors,
+        ticket: Ticket,
+        tally: &mut Tally,
+    ) -> Keep {
+        if self.recordable(layer, bio, phys, tally) {
+            Keep::Records(ticket)
+        } else {
+            Keep::Nothing
         }
-        self.arm(bio, phys, end, tally);
     }
 
     /// Whether the read is to be recorded. A look at the first page tells buffered reads from the
@@ -265,7 +287,7 @@ impl Drr {
     }
 
     /// Prepares the end of a read that goes to disk.
-    fn arm(&self, bio: &mut Bio, phys: Sectors, end: Ending, tally: &mut Tally) {
+    pub(super) fn arm(&self, bio: &mut Bio, phys: Sectors, end: Ending, tally: &mut Tally) {
         let (_, pages) = extent(phys, bio.bytes());
         tally.add(
             Counter::MissPages,
@@ -273,7 +295,7 @@ impl Drr {
                 .unwrap_or(u32::MAX)
                 .saturating_sub(u32::try_from(end.copies.len()).unwrap_or(0)),
         );
-        if end.record || !end.copies.is_empty() {
+        if !matches!(end.keep, Keep::Nothing) || !end.copies.is_empty() {
             let armed = Armed::arm(bio);
             bio.data().read_hook.arm(InFlight::new(armed, phys, end));
         }

@@ -35,6 +35,10 @@ counters! {
     ServedBytes => "served_bytes",
     /// Pages of shared reads that went to disk.
     MissPages => "miss_pages",
+    /// Pages of file systems' metadata that were filled from the pool's own pages.
+    MetaServedPages => "meta_served_pages",
+    /// Pages of metadata that were read from disk and kept.
+    MetaKeptPages => "meta_kept_pages",
     /// Records made or renewed, by disk reads and by served reads.
     RecordedPages => "recorded_pages",
     /// Records that a write, or the layer's end, overtook while they were made.

@@ -29,7 +29,7 @@
 //! Pure: compiled by the kernel and by the host tests. Neighbours: platform.rs (allocation,
 //! lock), serve.rs and record.rs (users).
 
-use super::platform::{array, boxed, Array, GroupBox, IrqLock};
+use super::platform::{array, boxed, Array, Boxed, IrqLock};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// log2 of the pages of a group.
@@ -68,7 +68,7 @@ pub(crate) struct Group {
     valid: u16,
     pfn: [u32; GROUP_PAGES],
     hash: [u64; GROUP_PAGES],
-    next: Option<GroupBox>,
+    next: Option<Boxed<Group>>,
 }
 
 /// One record, as handed out.
@@ -178,6 +178,18 @@ pub(crate) struct Ticket {
     sum: u32,
 }
 
+impl Ticket {
+    /// A ticket for pages whose generations add up to `sum`.
+    pub(super) fn of(first: u64, pages: u64, sum: u32) -> Self {
+        Self { first, pages, sum }
+    }
+
+    /// The first page, how many, and the sum.
+    pub(super) fn parts(&self) -> (u64, u64, u32) {
+        (self.first, self.pages, self.sum)
+    }
+}
+
 /// How a publication went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Published {
@@ -190,7 +202,7 @@ pub(crate) enum Published {
 }
 
 struct Bucket {
-    head: Option<GroupBox>,
+    head: Option<Boxed<Group>>,
 }
 
 struct Slot {
@@ -273,7 +285,7 @@ impl Bucket {
     }
 
     /// Takes the first group that `wanted` accepts out of the list.
-    fn take(&mut self, mut wanted: impl FnMut(&Group) -> bool) -> Option<GroupBox> {
+    fn take(&mut self, mut wanted: impl FnMut(&Group) -> bool) -> Option<Boxed<Group>> {
         let mut link = &mut self.head;
         loop {
             let here = match link.as_ref() {
@@ -294,7 +306,7 @@ impl Bucket {
         }
     }
 
-    fn push(&mut self, mut group: GroupBox) {
+    fn push(&mut self, mut group: Boxed<Group>) {
         group.next = self.head.take();
         self.head = Some(group);
     }
@@ -308,7 +320,7 @@ impl Bucket {
     }
 
     /// Takes the oldest group out.
-    fn take_oldest(&mut self) -> Option<GroupBox> {
+    fn take_oldest(&mut self) -> Option<Boxed<Group>> {
         let mut left: usize = 0;
         self.for_each(|_| left = left.saturating_add(1));
         self.take(|_| {
@@ -507,7 +519,7 @@ impl Table {
     }
 
     /// A group for `batch`, counted but not linked; in a full table another one's memory.
-    fn fresh(&self, b: &mut Bucket, batch: &Batch) -> Option<GroupBox> {
+    fn fresh(&self, b: &mut Bucket, batch: &Batch) -> Option<Boxed<Group>> {
         if self.is_full() {
             let mut group = b.take_oldest()?;
             self.count_evicted(&group);

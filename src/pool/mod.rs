@@ -136,6 +136,8 @@ pub(crate) struct Params {
     pub(crate) drr_default: bool,
     /// Bytes that a pool's access table may take.
     pub(crate) table_max_bytes: usize,
+    /// Bytes that a pool's own pages of metadata may take.
+    pub(crate) meta_max_bytes: usize,
     /// Whether recording is switched down where it does not pay.
     pub(crate) sampling: bool,
     /// Seconds until queued writes of a full pool fail; 0: never.
@@ -171,6 +173,7 @@ impl Pool {
             epochs.clone(),
             drr,
             params.table_max_bytes,
+            params.meta_max_bytes,
             params.sampling,
         )
         .map_err(nomem)?;

@@ -48,6 +48,8 @@ ALLOCATING = re.compile(
 )
 # Calls made while the module is being loaded, before its functions can be told to fail.
 AT_LOAD = re.compile(r"init_module|__init")
+# Calls made when a device goes in pieces.
+IN_PIECES = re.compile(r"6pieces|delete_piece")
 
 
 def put(path, text):
@@ -204,6 +206,8 @@ class Round:
     """One life of a pool under failures."""
 
     DEVICE_MIB = 4
+    # Mappings of a device whose deletion takes more than one piece.
+    MANY = 6000
     # Tries of an operation before it is done without failures.
     TRIES = 12
 
@@ -251,12 +255,12 @@ class Round:
     def message(self, text, done=()):
         return self.persist(text, lambda: dm.message("pool", text), done)
 
-    def activate(self, name, number, origin=None):
+    def activate(self, name, number, origin=None, mib=DEVICE_MIB):
         words = "%s %d" % (dm.number("pool"), number) + (" " + origin if origin else "")
         device = self.devices[number]
         node = self.persist(
             "activation of %d" % number,
-            lambda: dm.create(name, self.DEVICE_MIB * MIB // SECTOR, self.args.thin_target, words),
+            lambda: dm.create(name, mib * MIB // SECTOR, self.args.thin_target, words),
         )
         device.node = node
         return node is not None
@@ -350,7 +354,8 @@ class Round:
 
     # --- the round -----------------------------------------------------------------------------------------------------------
 
-    def run(self, percent, fresh):
+    def run(self, percent, fresh, many):
+        """`many`: the round is the deletion of a device with many mappings."""
         a = self.args
         if fresh:
             d = Direct(a.metadata)
@@ -360,6 +365,8 @@ class Round:
         self.percent = percent
         self.faults.on(percent)
         options = self.rng.choice(["0", "1 skip_block_zeroing", "1 no_discard_passdown", "1 drr"])
+        if many:
+            options = "1 skip_block_zeroing"
         table = "%s %s 128 0 %s" % (number_of(a.metadata), number_of(a.data), options)
         sectors = sectors_of(a.data)
         self.zeroing = "skip_block_zeroing" not in options
@@ -374,7 +381,10 @@ class Round:
                     break
         names = {}
         try:
-            self.use(names)
+            if many:
+                self.delete_many(names)
+            else:
+                self.use(names)
         finally:
             self.percent = 0
             self.faults.off()
@@ -428,6 +438,19 @@ class Round:
         self.message("delete %d" % number, (errno.ENODATA,))
         del self.devices[number]
         self.lost = self.stopped()
+
+    def delete_many(self, names):
+        """Deletes a device with so many mappings that it goes in pieces: one block in each chunk, or the disk would fill the memory."""
+        self.devices[4] = Device(0)
+        self.message("create_thin 4", (errno.EEXIST,))
+        if self.stopped() or not self.activate("t4", 4, mib=self.MANY * CHUNK // MIB):
+            return
+        names["t4"] = self.devices[4]
+        with open(self.devices[4].node, "r+b", buffering=0) as f:
+            for n in range(self.MANY):
+                os.pwrite(f.fileno(), bytes(BLOCK), n * CHUNK)
+            os.fsync(f.fileno())
+        self.delete(4, names)
 
     def external(self, names):
         """A thin over an external origin: its chunks are filled from there."""
@@ -492,39 +515,34 @@ def main():
     failed = 0
     numbers = itertools.count()
 
-    def life(percent):
-        n = next(numbers)
-        rng = random.Random("%s/%d" % (args.seed, n))
+    def life(what, percent, fresh=None, many=False):
+        """A round; how many allocations failed in it. On new metadata or on what there is: chance decides, unless told."""
+        nonlocal struck, failed
+        rng = random.Random("%s/%d" % (args.seed, next(numbers)))
         r = Round(args, faults, rng, devices)
-        r.run(percent, not devices or rng.random() < 0.5)
+        if fresh is None:
+            fresh = rng.random() < 0.5
+        r.run(percent, fresh or not devices, many)
         if r.lost:
             devices.clear()
-        return r.failed
+        count = faults.struck()
+        print("%s: %d allocations and %d operations failed, %.0f s" % (what, count, r.failed, time.monotonic() - since), flush=True)
+        struck += count
+        failed += r.failed
+        return count
 
     try:
         for n in range(args.rounds):
             faults.aim_at_all()
-            operations = life((3, 10, 25)[n % 3])
-            count = faults.struck()
-            print("round %d: %d allocations and %d operations failed, %.0f s" % (n, count, operations, time.monotonic() - since), flush=True)
-            struck += count
-            failed += operations
-        reached = {}
+            life("round %d" % n, (3, 10, 25)[n % 3])
+        reached = set()
         for attempt in range(args.tries):
             for site, function in sorted(calls.items()):
                 if site in reached or not faults.aim_at(site):
                     continue
-                operations = life(100)
-                count = faults.struck()
-                print(
-                    "%s calls %s: %d allocations and %d operations failed, %.0f s"
-                    % (site, function, count, operations, time.monotonic() - since),
-                    flush=True,
-                )
-                struck += count
-                failed += operations
-                if count:
-                    reached[site] = count
+                # Some calls are made when metadata is new, others when there is some.
+                if life("%s calls %s" % (site, function), 100, attempt % 2 == 0, bool(IN_PIECES.search(site))):
+                    reached.add(site)
     finally:
         faults.off()
     print("%d allocations and %d operations failed; seed %s" % (struck, failed, args.seed))

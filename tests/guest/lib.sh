@@ -680,12 +680,33 @@ image() {
     i_dir=$(mounted origin)
     noise "$W/file" $((${FILE_MIB:-16} * 1048576))
     cp "$W/file" "$i_dir/file"
+    if [ -n "${TREE:-}" ]; then
+        tree "$i_dir" "$TREE"
+    fi
     sync
     umount "$i_dir"
     snap a 1 origin 0
     snap b 2 origin 0
     remove origin
     FS=$i_fs
+}
+
+# tree DIR WORD: 32 directories of 40 small files below DIR, with WORD in their names: metadata to read.
+tree() {
+    python3 - "$@" <<'END'
+import os, sys
+for d in range(32):
+    path = os.path.join(sys.argv[1], "%s.%d" % (sys.argv[2], d))
+    os.mkdir(path)
+    for f in range(40):
+        with open(os.path.join(path, "a-file-of-%s-%d" % (sys.argv[2], f)), "w") as out:
+            out.write("x" * f)
+END
+}
+
+# listing DIR: what `ls -lR` tells of all that is below it, without DIR's own name.
+listing() {
+    (cd "$1" && ls -lR .)
 }
 
 # mount_ab OPTIONS: both snapshots at $A and $B. XFS has to be told that the two are no accident.

@@ -107,6 +107,24 @@ bool drr_page_own(struct page *page, struct block_device *own,
 	return mine;
 }
 
+/*
+ * A block of a file system's metadata that is being read by way of a buffer
+ * head: it locks the buffer, and not the folio. As above, a folio that is not
+ * uptodate, nor mapped or pinned, is nobody's buffer of a direct read.
+ */
+bool drr_page_is_buffer(struct page *page, struct block_device *own)
+{
+	struct folio *folio;
+
+	if (PageSlab(page))
+		return false;
+	folio = page_folio(page);
+	return !folio_test_anon(folio) && !folio_test_hugetlb(folio) &&
+	       READ_ONCE(folio->mapping) == own->bd_mapping &&
+	       folio_test_private(folio) && !folio_test_uptodate(folio) &&
+	       !folio_mapped(folio) && !folio_maybe_dma_pinned(folio);
+}
+
 static bool drr_is_there(struct folio *folio, struct page *page,
 			 unsigned long mapping, u64 index)
 {
@@ -219,6 +237,11 @@ void drr_page_unmap(void *addr)
 void drr_page_fill(struct page *page, u32 offset, const void *from, u32 len)
 {
 	memcpy_to_page(page, offset, from, len);
+}
+
+void drr_page_take(struct page *page, u32 offset, void *to, u32 len)
+{
+	memcpy_from_page(to, page, offset, len);
 }
 
 bool drr_page_differs(struct page *page, u32 offset, const void *from, u32 len)

@@ -46,6 +46,7 @@ void drr_bvec_advance(const struct bio_vec *bvecs, struct bvec_iter *iter,
 bool drr_page_is_ordinary(struct page *page);
 bool drr_page_own(struct page *page, struct block_device *own,
 		  struct drr_place *place);
+bool drr_page_is_buffer(struct page *page, struct block_device *own);
 u64 drr_page_pfn(struct page *page);
 
 int drr_source_take(u64 pfn, unsigned long mapping, u64 index,
@@ -56,6 +57,7 @@ int drr_source_copy(struct page *source, struct page *to);
 void *drr_page_map(struct page *page);
 void drr_page_unmap(void *addr);
 void drr_page_fill(struct page *page, u32 offset, const void *from, u32 len);
+void drr_page_take(struct page *page, u32 offset, void *to, u32 len);
 bool drr_page_differs(struct page *page, u32 offset, const void *from, u32 len);
 
 struct page *drr_page_alloc(void);

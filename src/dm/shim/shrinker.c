@@ -31,7 +31,7 @@ static unsigned long drr_shrinker_scan(struct shrinker *shrinker,
 	return freed ? freed : SHRINK_STOP;
 }
 
-struct drr_shrinker *drr_shrinker_new(const char *name, size_t name_len,
+struct drr_shrinker *drr_shrinker_new(const char *pool, size_t pool_len, const char *name,
 				      size_t (*count)(void *ctx),
 				      size_t (*scan)(void *ctx, size_t n), void *ctx)
 {
@@ -42,7 +42,7 @@ struct drr_shrinker *drr_shrinker_new(const char *name, size_t name_len,
 	s->count = count;
 	s->scan = scan;
 	s->ctx = ctx;
-	s->shrinker = shrinker_alloc(0, "dm-drr-%.*s", (int)name_len, name);
+	s->shrinker = shrinker_alloc(0, "dm-drr-%s:%.*s", name, (int)pool_len, pool);
 	if (!s->shrinker) {
 		kfree(s);
 		return NULL;

@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 struct drr_shrinker;
-struct drr_shrinker *drr_shrinker_new(const char *name, size_t name_len,
+struct drr_shrinker *drr_shrinker_new(const char *pool, size_t pool_len, const char *name,
 				      size_t (*count)(void *ctx),
 				      size_t (*scan)(void *ctx, size_t n), void *ctx);
 void drr_shrinker_free(struct drr_shrinker *s);

@@ -23,6 +23,8 @@ pub mod drr {
     pub mod hash;
     #[path = "../../../../src/drr/layers.rs"]
     pub mod layers;
+    #[path = "../../../../src/drr/metapages.rs"]
+    pub mod metapages;
     #[path = "../../../../src/drr/sampling.rs"]
     pub mod sampling;
     #[path = "../../../../src/drr/stats.rs"]
@@ -38,6 +40,8 @@ pub mod drr {
     mod hash_tests;
     #[cfg(test)]
     mod layers_tests;
+    #[cfg(test)]
+    mod metapages_tests;
     #[cfg(test)]
     mod sampling_tests;
     #[cfg(test)]

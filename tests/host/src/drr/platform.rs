@@ -2,12 +2,11 @@
 
 //! src/drr/platform.rs for the host: memory that can be told to fail, and a lock.
 
-use super::table::Group;
 use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, PoisonError};
 
 pub(crate) type Array<T> = Vec<T>;
-pub(crate) type GroupBox = Box<Group>;
+pub(crate) type Boxed<T> = Box<T>;
 
 thread_local! {
     static OUT_OF_MEMORY: Cell<bool> = const { Cell::new(false) };
@@ -20,7 +19,7 @@ pub(crate) fn set_out_of_memory(on: bool) {
     OUT_OF_MEMORY.set(on);
 }
 
-/// Runs `f` in the middle of this thread's next allocation of a group.
+/// Runs `f` in the middle of this thread's next allocation of a thing.
 pub(crate) fn while_allocating(f: impl FnOnce() + 'static) {
     WHILE_ALLOCATING.set(Some(Box::new(f)));
 }
@@ -45,11 +44,11 @@ pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
     (at < array.len()).then(|| array.remove(at))
 }
 
-pub(crate) fn boxed(group: Group) -> Option<GroupBox> {
+pub(crate) fn boxed<T>(value: T) -> Option<Boxed<T>> {
     if let Some(f) = WHILE_ALLOCATING.take() {
         f();
     }
-    has_memory().then(|| Box::new(group))
+    has_memory().then(|| Box::new(value))
 }
 
 pub(crate) fn now_ns() -> u64 {

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! File systems' metadata, kept in pages of our own.
+//!
+//! A page-cache page of file data can serve siblings because its folio can be locked while it is copied.
+//! Metadata is read into buffers that nobody else can lock: ext4's buffer heads lock a buffer and not the
+//! folio, XFS's buffers have no mapping at all. So what shared reads of metadata (REQ_META) return is
+//! copied into pages that belong to this module: the one exception to "no cache of our own", for 7 to 14 % of
+//! what a container's start reads.
+//!
+//! Nobody else can write to these pages, hence no hash: what is in one is what the disk returned, and
+//! holds until the page of the data device is written. Pages are kept for the data device's page, whoever
+//! read it: the layer that did may write elsewhere (breaking the sharing), or go.
+//!
+//! A *group* is the pages of 16 aligned pages of the data device, with the sectors that are valid: file systems
+//! with small blocks read parts of pages, and XFS single sectors.
+//!
+//! # Invariants
+//!
+//! 1. `pages` is the number of pages in all groups, a group has at least one, and a page at least one
+//!    valid sector.
+//! 2. *Nothing that is kept survives a write to its page*: exactly as in table.rs, invariant 4.
+//!    [`MetaPages::drop_range`] raises the bucket's generation and drops under the bucket's lock;
+//!    [`MetaPages::keep`] compares a ticket, from before the read, under the same lock.
+//! 3. What is kept carries a domain, and is found in that domain alone.
+//!
+//! Locks: one interrupt-safe spinlock a bucket, never two at once; a page is copied under it. Any context
+//! but NMI. Memory is allocated without waiting; where there is none nothing is kept.
+//!
+//! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs and record.rs (users).
+
+use super::platform::{array, boxed, Array, Boxed, IrqLock};
+use super::table::{key_of, keys, mask_of, slot_of, Ticket, GROUP_PAGES};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Groups of a bucket at most.
+const WAYS: usize = 8;
+/// Pages that a group is expected to have, for the number of buckets: metadata lies scattered.
+const EXPECTED: usize = 4;
+const MIN_BUCKETS: usize = 16;
+const PAGE_BYTES: usize = 4096;
+
+/// Pages of one domain around one place.
+struct Group<P> {
+    key: u64,
+    domain: u32,
+    /// Found since the hand came by.
+    used: bool,
+    pages: [Option<P>; GROUP_PAGES],
+    /// Which sectors of each page are valid.
+    valid: [u8; GROUP_PAGES],
+}
+
+impl<P> Group<P> {
+    fn count(&self) -> usize {
+        self.pages.iter().flatten().count()
+    }
+}
+
+struct Bucket<P> {
+    groups: [Option<Boxed<Group<P>>>; WAYS],
+}
+
+struct Slot<P> {
+    generation: AtomicU32,
+    bucket: IrqLock<Bucket<P>>,
+}
+
+/// The metadata pages of one pool, `P` being a page of memory.
+pub(crate) struct MetaPages<P> {
+    slots: Array<Slot<P>>,
+    seed: u64,
+    max_pages: usize,
+    pages: AtomicUsize,
+    generation: AtomicU32,
+    hand: AtomicUsize,
+    evicted: AtomicU64,
+}
+
+/// How keeping a page went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kept {
+    Kept,
+    /// A write came in between.
+    Cancelled,
+    NoMemory,
+}
+
+/// The sectors of a page from byte `at` on, `len` bytes; those it has only a part of are not among them.
+pub(crate) fn sectors_of(at: u32, len: u32) -> u8 {
+    let begin = at.div_ceil(512).min(8);
+    let end = (at.saturating_add(len) / 512).min(8);
+    let below = |n: u32| 1u16.checked_shl(n).unwrap_or(0).wrapping_sub(1);
+    (below(end) & !below(begin)) as u8
+}
+
+impl<P> Bucket<P> {
+    fn find(&mut self, key: u64, domain: u32) -> Option<&mut Group<P>> {
+        self.groups
+            .iter_mut()
+            .flatten()
+            .map(|g| &mut **g)
+            .find(|g| g.key == key && g.domain == domain)
+    }
+
+    /// Takes a group out that has not been used since the last call, if there is one.
+    fn evict(&mut self) -> Option<Boxed<Group<P>>> {
+        for place in self.groups.iter_mut() {
+            let Some(group) = place else { continue };
+            if !core::mem::take(&mut group.used) {
+                return place.take();
+            }
+        }
+        None
+    }
+}
+
+impl<P> MetaPages<P> {
+    /// Room for about `max_bytes` of pages; none: nothing is ever kept. `seed` spreads keys over buckets.
+    /// `None` without memory. Process context.
+    pub(crate) fn new(max_bytes: usize, seed: u64) -> Option<Self> {
+        let max_pages = max_bytes / PAGE_BYTES;
+        let buckets = (max_pages / (WAYS * EXPECTED)).max(MIN_BUCKETS);
+        Some(Self {
+            slots: array(buckets, |_| Slot {
+                generation: AtomicU32::new(0),
+                bucket: IrqLock::new(Bucket {
+                    groups: [const { None }; WAYS],
+                }),
+            })?,
+            seed: seed | 1,
+            max_pages,
+            pages: AtomicUsize::new(0),
+            generation: AtomicU32::new(0),
+            hand: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+        })
+    }
+
+    fn slot(&self, key: u64) -> Option<&Slot<P>> {
+        let h = key
+            .wrapping_mul(self.seed)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let n = u128::from(h).wrapping_mul(self.slots.len() as u128) >> 64;
+        self.slots.get(n as usize)
+    }
+
+    /// Pages that are kept now.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Pages given up for lack of room or memory so far.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// A ticket for a read of these pages, to be taken before the data is fetched.
+    pub(crate) fn ticket(&self, first: u64, pages: u64) -> Ticket {
+        Ticket::of(first, pages, self.generations(first, pages))
+    }
+
+    fn generations(&self, first: u64, pages: u64) -> u32 {
+        let mut sum = self.generation.load(Ordering::Acquire);
+        for key in keys(first, pages) {
+            if let Some(s) = self.slot(key) {
+                sum = sum.wrapping_add(s.generation.load(Ordering::Acquire));
+            }
+        }
+        sum
+    }
+
+    /// Shows page `ppn` if it has all these sectors. `f` runs under a spinlock.
+    pub(crate) fn with_page<R>(
+        &self,
+        ppn: u64,
+        domain: u32,
+        sectors: u8,
+        f: impl FnOnce(&P) -> R,
+    ) -> Option<R> {
+        if self.pages() == 0 {
+            return None;
+        }
+        let (key, n) = (key_of(ppn), slot_of(ppn));
+        self.slot(key)?.bucket.with(|b| {
+            let group = b.find(key, domain)?;
+            let valid = group.valid.get(n).copied().unwrap_or(0);
+            if sectors == 0 || valid & sectors != sectors {
+                return None;
+            }
+            group.used = true;
+            group.pages.get(n)?.as_ref().map(f)
+        })
+    }
+
+    /// Keeps these sectors of page `ppn`, unless it was written since the `ticket` was taken. `fresh` makes
+    /// a page, `copy` puts the sectors' bytes into it; both run under a spinlock.
+    pub(crate) fn keep(
+        &self,
+        ppn: u64,
+        domain: u32,
+        sectors: u8,
+        ticket: &Ticket,
+        fresh: impl FnOnce() -> Option<P>,
+        copy: impl FnOnce(&mut P) -> bool,
+    ) -> Kept {
+        let (key, n) = (key_of(ppn), slot_of(ppn));
+        let Some(slot) = self.slot(key) else {
+            return Kept::NoMemory;
+        };
+        if sectors == 0 || self.max_pages == 0 {
+            return Kept::NoMemory;
+        }
+        if self.pages() >= self.max_pages {
+            self.evict(1, self.slots.len().saturating_mul(2));
+        }
+        slot.bucket.with(|b| {
+            // Under the lock: see invariant 2.
+            let (first, pages, sum) = ticket.parts();
+            if self.generations(first, pages) != sum {
+                return Kept::Cancelled;
+            }
+            if b.find(key, domain).is_none() && !self.make_group(b, key, domain) {
+                return Kept::NoMemory;
+            }
+            let Some(group) = b.find(key, domain) else {
+                return Kept::NoMemory;
+            };
+            let (Some(page), Some(valid)) = (group.pages.get_mut(n), group.valid.get_mut(n)) else {
+                return Kept::NoMemory;
+            };
+            if page.is_none() {
+                *page = fresh();
+                if page.is_some() {
+                    self.pages.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            if let Some(page) = page {
+                if copy(page) {
+                    *valid |= sectors;
+                }
+            }
+            let kept = *valid & sectors == sectors;
+            // Invariant 1.
+            if *valid == 0 && page.take().is_some() {
+                self.pages.fetch_sub(1, Ordering::Relaxed);
+            }
+            if kept {
+                return Kept::Kept;
+            }
+            self.sweep_empty(b);
+            Kept::NoMemory
+        })
+    }
+
+    /// An empty group, in the place of another one if need be.
+    fn make_group(&self, b: &mut Bucket<P>, key: u64, domain: u32) -> bool {
+        let Some(group) = boxed(Group {
+            key,
+            domain,
+            used: false,
+            pages: [const { None }; GROUP_PAGES],
+            valid: [0; GROUP_PAGES],
+        }) else {
+            return false;
+        };
+        if b.groups.iter().all(Option::is_some) {
+            // Had all been used, the second call finds that none has since.
+            if let Some(old) = b.evict().or_else(|| b.evict()) {
+                self.count_evicted(&old);
+            }
+        }
+        match b.groups.iter_mut().find(|g| g.is_none()) {
+            Some(place) => {
+                *place = Some(group);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn count_evicted(&self, group: &Group<P>) -> usize {
+        let pages = group.count();
+        self.pages.fetch_sub(pages, Ordering::Relaxed);
+        self.evicted.fetch_add(pages as u64, Ordering::Relaxed);
+        pages
+    }
+
+    fn sweep_empty(&self, b: &mut Bucket<P>) {
+        for place in b.groups.iter_mut() {
+            if place.as_ref().is_some_and(|g| g.count() == 0) {
+                *place = None;
+            }
+        }
+    }
+
+    /// Gives `pages` pages back, rarely used ones first; how many it was.
+    pub(crate) fn shrink(&self, pages: usize) -> usize {
+        self.evict(pages, self.slots.len().saturating_mul(WAYS + 1))
+    }
+
+    /// Gives groups up, one of each of the next buckets, until so many pages are gone or so many buckets
+    /// were looked at.
+    fn evict(&self, pages: usize, buckets: usize) -> usize {
+        let mut gone: usize = 0;
+        for _ in 0..buckets {
+            if gone >= pages {
+                break;
+            }
+            let hand = self.hand.fetch_add(1, Ordering::Relaxed);
+            let Some(slot) = hand
+                .checked_rem(self.slots.len())
+                .and_then(|n| self.slots.get(n))
+            else {
+                break;
+            };
+            // Its memory is freed outside of the lock.
+            if let Some(old) = slot.bucket.with(Bucket::evict) {
+                gone = gone.saturating_add(self.count_evicted(&old));
+            }
+        }
+        gone
+    }
+
+    /// Rule 1: these pages are about to be written. Drops what is kept of them, and cancels what is being
+    /// read.
+    pub(crate) fn drop_range(&self, first: u64, pages: u64) {
+        let range = keys(first, pages);
+        if range.end.saturating_sub(range.start) > self.slots.len() as u64 {
+            // Longer than there are buckets: one pass over everything is cheaper.
+            self.cancel_all();
+            self.sweep(|g| mask_of(g.key, first, pages));
+            return;
+        }
+        for key in range {
+            let Some(slot) = self.slot(key) else { continue };
+            slot.bucket.with(|b| {
+                slot.generation.fetch_add(1, Ordering::AcqRel);
+                self.drop_in(b, |g| {
+                    if g.key == key {
+                        mask_of(key, first, pages)
+                    } else {
+                        0
+                    }
+                });
+            });
+        }
+    }
+
+    /// Drops everything, and cancels what is being read.
+    pub(crate) fn drop_all(&self) {
+        self.cancel_all();
+        self.sweep(|_| u16::MAX);
+    }
+
+    fn cancel_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn sweep(&self, mut which: impl FnMut(&Group<P>) -> u16) {
+        for slot in self.slots.iter() {
+            slot.bucket.with(|b| self.drop_in(b, &mut which));
+        }
+    }
+
+    /// Drops the pages of each group that `which` names.
+    fn drop_in(&self, b: &mut Bucket<P>, mut which: impl FnMut(&Group<P>) -> u16) {
+        for group in b.groups.iter_mut().flatten() {
+            let group = &mut **group;
+            let mask = which(group);
+            let mut bit = 1u16;
+            for (page, valid) in group.pages.iter_mut().zip(group.valid.iter_mut()) {
+                if mask & bit != 0 && page.take().is_some() {
+                    *valid = 0;
+                    self.pages.fetch_sub(1, Ordering::Relaxed);
+                }
+                bit = bit.wrapping_shl(1);
+            }
+        }
+        self.sweep_empty(b);
+    }
+}
