@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `verify on|off`,
+//! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `heatmap`, `verify on|off`,
 //! `sampling on|off`.
 //!
 //! Replies are lines. A reply that does not fit fills the buffer, which makes device-mapper's user side
@@ -71,9 +71,13 @@ impl Drr {
                 let _ = self.print_layers(out);
                 Ok(())
             }
+            ["heatmap"] => {
+                let _ = self.print_heatmap(out);
+                Ok(())
+            }
             ["verify", word] => on_off(word).map(|on| self.set_verify(on)),
             ["sampling", word] => on_off(word).map(|on| self.set_sampling(on)),
-            ["stats" | "layers" | "verify" | "sampling", ..] => Err(EINVAL),
+            ["stats" | "layers" | "heatmap" | "verify" | "sampling", ..] => Err(EINVAL),
             _ => return None,
         };
         Some(done)
@@ -83,6 +87,7 @@ impl Drr {
         self.stats.reset();
         for layer in self.state.read().active.iter() {
             layer.stats.reset();
+            layer.heat.reset();
         }
     }
 
@@ -130,6 +135,42 @@ impl Drr {
         for layer in state.active.iter() {
             if state.tree.get(layer.id.0).is_none() {
                 self.print_layer(out, &state, layer.id.0, None, Some(layer))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where active devices had their shared data from, a row a pair, with pages and bytes: a device's id, `other`
+    /// for devices beyond what a row tells apart, `metadata` for the pool's own pages, `disk`. Without DRR all of it
+    /// would have come from disk.
+    fn print_heatmap(&self, out: &mut impl Write) -> fmt::Result {
+        line(out, format_args!("source target pages bytes"))?;
+        for layer in self.state.read().active.iter() {
+            let target = layer.id.0;
+            let row = layer.heat.row();
+            for heat in row.heats.iter().filter(|h| h.source != 0) {
+                let source = Layer::id_of(heat.source).0;
+                line(
+                    out,
+                    format_args!("{source} {target} {} {}", heat.pages, heat.bytes),
+                )?;
+            }
+            let metadata = layer.stats.get(Counter::MetaServedPages);
+            let from = [
+                ("other", row.other.pages, row.other.bytes),
+                (
+                    "metadata",
+                    metadata,
+                    layer.stats.get(Counter::MetaServedBytes),
+                ),
+                (
+                    "disk",
+                    layer.stats.get(Counter::MissPages),
+                    layer.stats.get(Counter::MissBytes),
+                ),
+            ];
+            for (source, pages, bytes) in from.iter().filter(|(_, pages, _)| *pages != 0) {
+                line(out, format_args!("{source} {target} {pages} {bytes}"))?;
             }
         }
         Ok(())

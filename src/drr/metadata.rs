@@ -177,6 +177,7 @@ impl Drr {
             done = done.saturating_add(part.len);
         }
         let (_, pages) = extent(phys, total);
+        tally.add(Counter::MetaServedBytes, total);
         tally.add(
             Counter::MetaServedPages,
             u32::try_from(pages).unwrap_or(u32::MAX),
@@ -218,6 +219,7 @@ impl Drr {
             };
             if copies.push(copied, GFP_NOWAIT | __GFP_NOWARN).is_ok() {
                 tally.add(Counter::MetaServedPages, 1);
+                tally.add(Counter::MetaServedBytes, part.len);
             }
         }
         copies

@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, metapages.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, metapages.rs, heatmap.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
@@ -52,6 +52,7 @@ use kernel::{prelude::*, sync::Arc};
 pub(crate) mod coalesce;
 pub(crate) mod domains;
 pub(crate) mod hash;
+mod heatmap;
 pub(crate) mod layers;
 mod message;
 mod metadata;
@@ -63,6 +64,7 @@ mod serve;
 pub(crate) mod stats;
 pub(crate) mod table;
 
+use heatmap::Heatmap;
 pub(crate) use message::on_off;
 use metadata::Metadata;
 use metapages::MetaPages;
@@ -76,6 +78,10 @@ use table::Table;
 /// How often a worker tries to lock a source, and how long it waits in between, in microseconds.
 const LOCK_TRIES: u32 = 16;
 const LOCK_PAUSE_US: i64 = 50;
+
+/// Bits of a device's id.
+const ID_BITS: u32 = 24;
+const ID_MASK: u64 = (1 << ID_BITS) - 1;
 
 /// What became of a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,7 +101,7 @@ pub(crate) enum ReadOutcome {
 /// One active thin device.
 pub(crate) struct Layer {
     id: DevId,
-    /// Never used again, unlike `id`.
+    /// Never used again, unlike `id`, which its low bits tell.
     serial: u64,
     /// The device that file systems and readers see; its page cache holds this layer's sources.
     own: BlockDev,
@@ -103,9 +109,16 @@ pub(crate) struct Layer {
     /// Cleared, for good, when the layer is removed.
     alive: AtomicBool,
     stats: Stats,
+    /// From whom it was served.
+    heat: Heatmap,
 }
 
 impl Layer {
+    /// The device of a layer's serial.
+    fn id_of(serial: u64) -> DevId {
+        DevId((serial & ID_MASK) as u32)
+    }
+
     fn domain(&self) -> u32 {
         self.domain.load(Ordering::Relaxed)
     }
@@ -262,11 +275,13 @@ impl Drr {
         let layer = Arc::new(
             Layer {
                 id,
-                serial: self.serials.fetch_add(1, Ordering::Relaxed),
+                serial: (self.serials.fetch_add(1, Ordering::Relaxed) << ID_BITS)
+                    | (u64::from(id.0) & ID_MASK),
                 own,
                 domain: AtomicU32::new(state.domains.of(id.0)),
                 alive: AtomicBool::new(true),
                 stats: Stats::new(),
+                heat: Heatmap::new(),
             },
             GFP_KERNEL,
         )?;

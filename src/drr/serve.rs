@@ -9,6 +9,7 @@
 
 use super::{
     coalesce::{Place, Start},
+    heatmap::Heat,
     platform::now_ns,
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
@@ -74,6 +75,8 @@ struct Walk<'a> {
     ticket: Ticket,
     batch: Option<Batch>,
     bounce: Option<PrivatePage>,
+    /// The source of the parts served last, and how much it was, not counted yet.
+    heat: Heat,
     /// The part handled last had records.
     tried: bool,
     /// ... and one of them led to a folio that was locked.
@@ -120,6 +123,7 @@ impl Drr {
                 ticket,
                 batch: None,
                 bounce: None,
+                heat: Heat::default(),
                 tried: false,
                 locked: false,
                 tally: &mut *tally,
@@ -132,6 +136,7 @@ impl Drr {
                 done = done.saturating_add(part.len);
             }
             walk.publish();
+            walk.count_heat();
             tried = walk.tried;
             locked = walk.locked;
         }
@@ -222,6 +227,7 @@ impl Drr {
             ticket,
             batch: None,
             bounce: None,
+            heat: Heat::default(),
             tried: false,
             locked: false,
             tally,
@@ -239,6 +245,7 @@ impl Drr {
             done = done.saturating_add(part.len);
         }
         walk.publish();
+        walk.count_heat();
         self.sampling.served(first, pages);
         Whole::Served
     }
@@ -289,6 +296,7 @@ impl Drr {
     /// Prepares the end of a read that goes to disk.
     pub(super) fn arm(&self, bio: &mut Bio, phys: Sectors, end: Ending, tally: &mut Tally) {
         let (_, pages) = extent(phys, bio.bytes());
+        tally.add(Counter::MissBytes, bio.bytes());
         tally.add(
             Counter::MissPages,
             u32::try_from(pages)
@@ -486,7 +494,7 @@ impl Walk<'_> {
         if !self.drr.prove(part.ppn, source, hash, self.tally) {
             return false;
         }
-        self.served(part);
+        self.served(part, source);
         if let Some(pfn) = own.pfn() {
             self.note(
                 part.ppn,
@@ -537,12 +545,18 @@ impl Walk<'_> {
         self.bounce = Some(page);
         if proven {
             self.tally.add(Counter::BouncedPages, 1);
-            self.served(part);
+            self.served(part, source);
         }
         proven
     }
 
-    fn served(&mut self, part: Part) {
+    fn served(&mut self, part: Part, source: &Source) {
+        if self.heat.source != source.layer {
+            self.count_heat();
+            self.heat.source = source.layer;
+        }
+        self.heat.pages = self.heat.pages.saturating_add(1);
+        self.heat.bytes = self.heat.bytes.saturating_add(u64::from(part.len));
         self.tally.add(Counter::ServedPages, 1);
         self.tally.add(Counter::ServedBytes, part.len);
     }
@@ -556,6 +570,13 @@ impl Walk<'_> {
         }
         self.publish();
         self.batch = Some(Batch::new(ppn, page));
+    }
+
+    fn count_heat(&mut self) {
+        let heat = core::mem::take(&mut self.heat);
+        if heat.source != 0 {
+            self.layer.heat.served(heat.source, heat.pages, heat.bytes);
+        }
     }
 
     fn publish(&mut self) {

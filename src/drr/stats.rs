@@ -35,8 +35,12 @@ counters! {
     ServedBytes => "served_bytes",
     /// Pages of shared reads that went to disk.
     MissPages => "miss_pages",
+    /// Bytes of them.
+    MissBytes => "miss_bytes",
     /// Pages of file systems' metadata that were filled from the pool's own pages.
     MetaServedPages => "meta_served_pages",
+    /// Bytes of them.
+    MetaServedBytes => "meta_served_bytes",
     /// Pages of metadata that were read from disk and kept.
     MetaKeptPages => "meta_kept_pages",
     /// Records made or renewed, by disk reads and by served reads.

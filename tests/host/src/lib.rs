@@ -21,6 +21,8 @@ pub mod drr {
     pub mod domains;
     #[path = "../../../../src/drr/hash.rs"]
     pub mod hash;
+    #[path = "../../../../src/drr/heatmap.rs"]
+    pub mod heatmap;
     #[path = "../../../../src/drr/layers.rs"]
     pub mod layers;
     #[path = "../../../../src/drr/metapages.rs"]
@@ -38,6 +40,8 @@ pub mod drr {
     mod domains_tests;
     #[cfg(test)]
     mod hash_tests;
+    #[cfg(test)]
+    mod heatmap_tests;
     #[cfg(test)]
     mod layers_tests;
     #[cfg(test)]
