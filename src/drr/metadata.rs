@@ -44,7 +44,8 @@ impl Metadata {
         }
         Pieces::of(bio)
             .next(PAGE_BYTES)
-            .filter(|piece| piece.is_buffer(layer.own))
+            // A page that can be locked is better served from where it is.
+            .filter(|piece| piece.is_buffer(layer.own) && piece.own(layer.own).is_none())
             .map(|_| Self::Buffer)
     }
 }

@@ -27,7 +27,7 @@ const BUDGET_PAGES: u64 = 16_384;
 /// ... and at least, in terms of their cost, however little there is to gain.
 const BUDGET_PAGES_MIN: u64 = 4_096;
 /// One of so many stretches is in the sample.
-const SAMPLE: u64 = 32;
+const SAMPLE: u64 = 64;
 /// Pages of a stretch: those of a chunk of the usual size, which a read rarely leaves.
 const STRETCH_SHIFT: u32 = 4;
 /// How often the cost of a hash is measured; the least counts.
@@ -154,9 +154,9 @@ impl Sampling {
     }
 }
 
-/// Whether a page is in a stretch of the sample. Not every 32nd stretch: files lie in patterns.
+/// Whether a page is in a stretch of the sample. Not every 64th stretch: files lie in patterns.
 fn in_sample(ppn: u64) -> bool {
     let stretch = ppn >> STRETCH_SHIFT;
     // The top bits of a product with 2^64 / golden ratio spread consecutive numbers evenly (Knuth, TAOCP 3, 6.4).
-    stretch.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59 == 0
+    stretch.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58 == 0
 }

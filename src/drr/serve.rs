@@ -29,6 +29,9 @@ use kernel::sync::Arc;
 /// A bio is cut before a run of hits only when the run has at least that many pages.
 const WORTH_A_CUT: u32 = 4;
 
+/// What the table and the coalescer tell of in one go.
+const PAGES_OF_GROUP: u32 = 16;
+
 /// The part of a bio that lies in one page of the data device.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
@@ -116,7 +119,8 @@ impl Drr {
         let mut done: u32 = 0;
         let mut tried = false;
         let mut locked = false;
-        if self.table.groups() != 0 {
+        let known = self.table.present(first, layer.domain());
+        if known & (1u16 << (first & 15)) != 0 {
             let mut walk = Walk {
                 drr: self,
                 layer,
@@ -157,7 +161,7 @@ impl Drr {
                 return self.follow_leader(leader, bio, phys, tally);
             }
         }
-        if let Some(bytes) = self.misses_before_hits(layer, phys, total, tried) {
+        if let Some(bytes) = self.misses_before_hits(layer, phys, total, known, tried) {
             bio.accept_partial(bytes >> SECTOR_SHIFT);
         }
         let keep = self.wanted(layer, bio, phys, ticket, tally);
@@ -309,7 +313,8 @@ impl Drr {
         }
     }
 
-    /// Bytes before the first run of hits that is worth a cut, when the bio begins with misses.
+    /// Bytes before the first run of hits that is worth a cut, when the bio begins with misses. `known`:
+    /// which pages of the first one's group had records.
     ///
     /// `tried`: the first page had records, and none of them served. Those of the pages right
     /// after it are most likely of the same age and fate (a folio that is locked, a page cache that
@@ -319,13 +324,15 @@ impl Drr {
         layer: &Layer,
         phys: Sectors,
         total: u32,
+        known: u16,
         tried: bool,
     ) -> Option<u32> {
         if self.table.groups() == 0 && !self.reads.any() {
             return None;
         }
         let domain = layer.domain();
-        let mut window: Option<(u64, u16)> = None;
+        let first = phys.0 >> PAGE_SECTORS_SHIFT;
+        let mut window = Some((first & !15, known | self.reads.in_flight(first, domain)));
         let mut done: u32 = 0;
         let mut run_start: u32 = 0;
         let mut run: u32 = 0;
@@ -342,6 +349,16 @@ impl Drr {
                     mask
                 }
             };
+            if mask == 0 && done != 0 {
+                // Nothing up to the end of the group.
+                seen_miss = true;
+                run = 0;
+                let left = PAGES_OF_GROUP.saturating_sub((part.ppn & 15) as u32 + 1);
+                done = done
+                    .saturating_add(part.len)
+                    .saturating_add(left.saturating_mul(PAGE_BYTES));
+                continue;
+            }
             if done == 0 && tried {
                 // Its records may have been dropped just now.
             } else if mask & (1u16 << (part.ppn & 15)) == 0 {

@@ -109,8 +109,11 @@ impl Stats {
 
     /// Adds what was gathered.
     pub(crate) fn add(&self, tally: &Tally) {
-        for (value, n) in self.values.iter().zip(tally.values.iter()) {
-            if *n != 0 {
+        let mut left = tally.touched;
+        while left != 0 {
+            let n = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            if let (Some(value), Some(n)) = (self.values.get(n), tally.values.get(n)) {
                 value.fetch_add(u64::from(*n), Ordering::Relaxed);
             }
         }
@@ -127,17 +130,24 @@ impl Stats {
 /// Counts of one bio.
 pub(crate) struct Tally {
     values: [u32; COUNT],
+    /// A bit for each counter that has been added to: few are, of many.
+    touched: u64,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { values: [0; COUNT] }
+        const { assert!(COUNT <= u64::BITS as usize) };
+        Self {
+            values: [0; COUNT],
+            touched: 0,
+        }
     }
 
     /// Adds `n` to `c`.
     pub(crate) fn add(&mut self, c: Counter, n: u32) {
         if let Some(value) = self.values.get_mut(c as usize) {
             *value = value.saturating_add(n);
+            self.touched |= 1u64.checked_shl(c as u32).unwrap_or(0);
         }
     }
 }

@@ -75,7 +75,7 @@ fn hits_that_do_not_pay_do_not_keep_it_up() {
 }
 
 #[test]
-fn the_sample_is_one_of_32_and_the_same_ones_again() {
+fn the_sample_is_one_of_64_and_the_same_ones_again() {
     let s = Sampling::with_cost(HASH_NS, true);
     read(&s, 0..2_000, 700);
     assert!(s.is_sampled());
@@ -86,7 +86,7 @@ fn the_sample_is_one_of_32_and_the_same_ones_again() {
     };
     for from in [0, 1 << 20, 1 << 40] {
         let sample = chosen(from);
-        assert!(sample.len().abs_diff(2_000) < 20, "{}", sample.len());
+        assert!(sample.len().abs_diff(1_000) < 20, "{}", sample.len());
         assert_eq!(sample, chosen(from));
         // All pages of a stretch, or none.
         for n in &sample {
@@ -110,7 +110,7 @@ fn siblings_that_come_later_bring_it_back() {
         read_again += 1;
     }
     // As many as gain half of the budget, as far as a sample can tell.
-    assert!(read_again.abs_diff(8_192 / STRETCH) < 64, "{read_again}");
+    assert!(read_again.abs_diff(8_192 / STRETCH) < 128, "{read_again}");
     assert!(s.wants(1) && s.wants(17 * STRETCH));
 }
 
