@@ -37,7 +37,7 @@ pub struct Args {
     ko: Option<PathBuf>,
 }
 
-const NAMES: [&str; 3] = ["sibling-read", "storm", "parallel"];
+const NAMES: [&str; 5] = ["sibling-read", "miss", "mapped", "storm", "parallel"];
 
 /// A figure in the table and in the JSON.
 struct Metric {
@@ -57,6 +57,17 @@ const fn lower(key: &'static str, name: &'static str, unit: &'static str) -> Met
     }
 }
 
+/// What its devices are like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Devices {
+    /// The media in turn, as cases
+    All,
+    /// The medium that is asked for
+    Asked,
+    /// Without latency
+    Memory,
+}
+
 struct Bench {
     name: &'static str,
     /// What its cases are, by the guest's word and the table's
@@ -66,11 +77,10 @@ struct Bench {
     others: &'static [&'static str],
     /// Time is counted instructions, on one processor: a figure repeats, and one round is enough
     icount: bool,
-    /// Runs on the media in turn, as cases, and not on the one that is asked for
-    all_media: bool,
+    devices: Devices,
 }
 
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 5] = [
     Bench {
         name: "sibling-read",
         cases: &[
@@ -87,7 +97,37 @@ const BENCHES: [Bench; 3] = [
         ],
         others: &["dm-linear"],
         icount: true,
-        all_media: true,
+        devices: Devices::All,
+    },
+    Bench {
+        name: "miss",
+        cases: &[
+            ("hdd", "HDD"),
+            ("ssd", "SATA SSD"),
+            ("nvme", "NVMe SSD"),
+            ("none", "no latency"),
+        ],
+        metrics: &[
+            lower("shared", "first read, shared data", "ms"),
+            lower("own", "first read, data of its own", "ms"),
+            lower("table", "access table, a page of the file", "B"),
+        ],
+        others: &["drr-off", "sampled"],
+        icount: true,
+        devices: Devices::All,
+    },
+    Bench {
+        name: "mapped",
+        cases: &[
+            ("4k-read", "4 KiB read"),
+            ("4k-write", "4 KiB write"),
+            ("1m-read", "1 MiB read"),
+            ("1m-write", "1 MiB write"),
+        ],
+        metrics: &[lower("bio", "instructions, all above the disk", "1")],
+        others: &["dm-linear"],
+        icount: true,
+        devices: Devices::Memory,
     },
     Bench {
         name: "storm",
@@ -102,7 +142,7 @@ const BENCHES: [Bench; 3] = [
         ],
         others: &["overlayfs"],
         icount: true,
-        all_media: false,
+        devices: Devices::Asked,
     },
     Bench {
         name: "parallel",
@@ -124,7 +164,7 @@ const BENCHES: [Bench; 3] = [
         ],
         others: &[],
         icount: false,
-        all_media: false,
+        devices: Devices::Asked,
     },
 ];
 
@@ -156,6 +196,7 @@ pub fn run(args: Args) -> Result<i32> {
         let files = [
             paths::vm().join(format!("bench/{}.sh", bench.name)),
             paths::vm().join("bench/read.py"),
+            paths::vm().join("bench/direct.py"),
             paths::checkout().join("tests/guest/lib.sh"),
         ];
         let script = format!(
@@ -185,7 +226,11 @@ pub fn run(args: Args) -> Result<i32> {
                 "kernel": kernel.release,
                 "accel": outcome.accel.name(),
                 "commit": commit(),
-                "media": if bench.all_media { "all" } else { args.media.name() },
+                "media": match bench.devices {
+                    Devices::All => "all",
+                    Devices::Asked => args.media.name(),
+                    Devices::Memory => "none",
+                },
                 "processors": if bench.icount { 1 } else { args.smp },
                 "rounds": rounds,
                 "rows": rows.iter().map(|r| r.json(&bench.sides())).collect::<Vec<Value>>(),
@@ -226,10 +271,12 @@ fn heading(bench: &Bench, args: &Args, release: &str, outcome: &Outcome) -> Stri
     } else {
         format!("{} processors, median of {} rounds", args.smp, args.rounds)
     };
-    let media = if bench.all_media {
-        "HDD: 24 ms, 40 MB/s; SATA SSD: 300 us, 167 MB/s; NVMe SSD: 60 us, 1 GB/s".to_string()
-    } else {
-        format!("the devices have the latency of {}", args.media.describe())
+    let media = match bench.devices {
+        Devices::All => {
+            "HDD: 24 ms, 40 MB/s; SATA SSD: 300 us, 167 MB/s; NVMe SSD: 60 us, 1 GB/s".to_string()
+        }
+        Devices::Asked => format!("the devices have the latency of {}", args.media.describe()),
+        Devices::Memory => "the devices have no latency".to_string(),
     };
     format!(
         "{}: kernel {release} under {}, {time}; {media}",
@@ -285,7 +332,7 @@ fn rows(bench: &'static Bench, guest: &Guest, rounds: u32) -> Vec<Row> {
                 .figures
                 .keys()
                 .any(|(_, c, m)| c == case && m.starts_with(&format!("{}.", metric.key)));
-            let wanted = anywhere || metric.key != "page";
+            let wanted = anywhere || !matches!(metric.key, "page" | "table");
             if wanted {
                 rows.push(Row {
                     case: label,
