@@ -1,6 +1,6 @@
 //! `cargo xtask`: everything about dm-drr that takes more than one command.
 //!
-//! One file per subcommand (`bench`, `build`, `demo`, `doctor`, `lint`, `test`, `vm`); what they share is in `cache` (downloads
+//! One file per subcommand (`bench`, `build`, `demo`, `doctor`, `heatmap`, `lint`, `test`, `vm`); what they share is in `cache` (downloads
 //! and images, keyed by content), `kernel` (pin and prepared tree), `debug_kernel` (the one that is built here), `machine`
 //! (a boot), `emulator` (QEMU), `klog` (kernel log filter), `figures` (what a guest measures), `proc` (child processes that never outlive us) and
 //! `ui` (progress).
@@ -16,6 +16,7 @@ mod doctor;
 mod emulator;
 mod figures;
 mod guest_test;
+mod heatmap;
 mod host;
 mod kernel;
 mod klog;
@@ -46,6 +47,8 @@ enum Command {
     Test(test::Args),
     /// Measures dm-thin and dm-drr side by side
     Bench(bench::Args),
+    /// Draws who was served from whom
+    Heatmap(heatmap::Args),
     /// Boots the guest, runs a script or command in it as root, and exits with its status
     Vm(vm::Args),
     /// Builds the module against a prepared kernel tree
@@ -66,6 +69,7 @@ fn main() {
         Command::Demo(a) => demo::run(a),
         Command::Test(a) => test::run(a),
         Command::Bench(a) => bench::run(a),
+        Command::Heatmap(a) => heatmap::run(a),
         Command::Vm(a) => vm::run(a),
         Command::Build(a) => build::run(a),
         Command::Lint(a) => lint::run(a),
