@@ -96,6 +96,8 @@ pub struct Vm {
     /// Whether the demo's image is on a read-only disk
     pub image: bool,
     pub share: Option<PathBuf>,
+    /// What $TESTS is a copy of, for a script
+    pub tests: Option<PathBuf>,
     /// For $TESTS/bin
     pub programs: Vec<PathBuf>,
     pub icount: bool,
@@ -116,6 +118,7 @@ impl Vm {
             disks: Vec::new(),
             image: false,
             share: None,
+            tests: None,
             programs: Vec::new(),
             icount: false,
             env: Vec::new(),
@@ -404,14 +407,12 @@ impl Vm {
                     .open(drr.join("script"))
                     .and_then(|mut f| f.write_all(text))
                     .context("cannot write the script")?;
+                if let Some(from) = &self.tests {
+                    copy_tests(from, &drr)?;
+                }
             }
             Job::Tests(from, list) => {
-                proc::output(
-                    proc::command("cp")
-                        .arg("-rL")
-                        .arg(from)
-                        .arg(drr.join("tests")),
-                )?;
+                copy_tests(from, &drr)?;
                 let bin = drr.join("tests/bin");
                 fs::create_dir_all(&bin).context("cannot make the tests' bin")?;
                 for program in &self.programs {
@@ -449,6 +450,12 @@ impl Vm {
         fs::remove_dir_all(&dir).context("cannot remove the unpacked initramfs")?;
         Ok(initrd)
     }
+}
+
+fn copy_tests(from: &Path, drr: &Path) -> Result<()> {
+    let mut cp = proc::command("cp");
+    proc::output(cp.arg("-rL").arg(from).arg(drr.join("tests")))?;
+    Ok(())
 }
 
 fn option(prefix: &str, path: &Path) -> OsString {

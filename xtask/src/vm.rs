@@ -3,7 +3,7 @@
 use crate::klog::Filter;
 use crate::machine::{Outcome, Vm};
 use crate::roots::Root;
-use crate::{build, kernel, proc, ui};
+use crate::{build, kernel, paths, proc, ui};
 use anyhow::{bail, Context, Result};
 use std::io::Write;
 use std::path::PathBuf;
@@ -96,6 +96,7 @@ pub fn run(args: Args) -> Result<i32> {
     vm.disks = args.disk;
     vm.image = args.image;
     vm.share = args.share;
+    vm.tests = Some(paths::checkout().join("tests/guest"));
     vm.icount = args.icount;
     vm.timeout = Duration::from_secs(args.timeout);
     let outcome = vm.run(&script, |bytes| {
