@@ -32,6 +32,10 @@ case_of() {
     DATA=$(disk $((MIB + 112)) $(media_attributes "$2"))
     POOL=pool
     pool_load "$POOL" "$META" "$DATA" 128
+    if [ "$1$2" = drrnone ]; then
+        # Here recording would switch itself down; what a served page costs is asked.
+        message sampling off
+    fi
     thin_new origin 0 $((MIB + 48))
     mkfs.ext4 -q -b 4096 /dev/mapper/origin
     dir=$(mounted origin)
