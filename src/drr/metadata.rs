@@ -252,7 +252,7 @@ impl Drr {
                 |page| copy_out(here, part, kind, layer, page),
             );
             match kept {
-                Kept::Kept => tally.add(Counter::MetaKeptPages, 1),
+                Kept::Done => tally.add(Counter::MetaKeptPages, 1),
                 Kept::Cancelled => tally.add(Counter::CancelledPages, 1),
                 Kept::NoMemory => {}
             }

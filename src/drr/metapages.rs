@@ -80,7 +80,7 @@ pub(crate) struct MetaPages<P> {
 /// How keeping a page went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kept {
-    Kept,
+    Done,
     /// A write came in between.
     Cancelled,
     NoMemory,
@@ -246,7 +246,7 @@ impl<P> MetaPages<P> {
                 self.pages.fetch_sub(1, Ordering::Relaxed);
             }
             if kept {
-                return Kept::Kept;
+                return Kept::Done;
             }
             self.sweep_empty(b);
             Kept::NoMemory

@@ -97,9 +97,9 @@ proptest! {
                     }
                     let kept = read(&pages, &returned, ppn, domain, sectors, &ticket);
                     if write == Some(ppn) {
-                        prop_assert_ne!(kept, Kept::Kept);
+                        prop_assert_ne!(kept, Kept::Done);
                     }
-                    if kept == Kept::Kept {
+                    if kept == Kept::Done {
                         *model.entry((ppn, domain)).or_default() |= sectors;
                     }
                 }
@@ -145,7 +145,7 @@ proptest! {
         for (ppn, begin, count) in reads {
             let sectors = bits(begin, count.min(8 - begin));
             let kept = read(&pages, &disk, ppn, 0, sectors, &pages.ticket(ppn, 1));
-            prop_assert_eq!(kept, Kept::Kept);
+            prop_assert_eq!(kept, Kept::Done);
             *model.entry(ppn).or_default() |= sectors;
         }
         prop_assert_eq!(pages.pages(), model.len());
