@@ -11,5 +11,5 @@ restored_pool "$CHUNKS" "$WRITES"
 thin r 1 4
 message create_thin 2
 thin w 2 $((WRITES / 16))
-io_goes_on "deletion of $CHUNKS mappings" 4 reads=r writes=w -- dmsetup message pool 0 "delete 0"
+io_goes_on "deletion of $CHUNKS mappings" 2 reads=r writes=w -- dmsetup message pool 0 "delete 0"
 equals "chunks used" "$(chunks_used)" $((64 + $(thin_mapped w) / 128))

@@ -4,7 +4,7 @@
 . "$TESTS/lib.sh"
 
 # A disk that takes a while, so that the reads meet: longer where processors are slow.
-DATA_ATTRS="irqmode=2 completion_nsec=$((5000000 * ${PACE:-1}))"
+DATA_ATTRS="irqmode=2 completion_nsec=$((20000000 * ${PACE:-1}))"
 image ext4 64 -b 4096
 message create_snap 3 1
 message create_snap 4 1
@@ -53,7 +53,7 @@ if has_drr; then
     # want in memory, and sources are locked for longer than a worker tries.
     if [ "${PACE:-1}" = 1 ]; then
         at_most "sectors that six readers at once take" "$six" $((one * 11 / 10 + 6 * 200))
-        drr_at_least followed_pages 100
+        drr_at_least followed_pages 32
     else
         at_most "sectors that six readers at once take" "$six" $((one * 13 / 10 + 6 * 200))
     fi

@@ -30,12 +30,14 @@ doomed = threading.Event()
 
 class Files(power_cut.FileWriter):
     """An fsync of ext4 that comes just when the commit of its transaction has failed, and not yet been told to all, returns success
-    (fs/jbd2/journal.c, 7.2: jbd2_complete_transaction does not ask whether the journal was aborted). A change does ask: when
-    one succeeds after the fsync, that was true."""
+    (fs/jbd2/journal.c, 7.2: jbd2_complete_transaction does not ask whether the journal was aborted). A new directory does ask: when
+    it can be made after the fsync, that was true. A new time stamp would not do: ext4_dirty_inode (fs/ext4/inode.c) has no result."""
 
     def do(self, step):
         super().do(step)
-        os.utime(self.where)
+        probe = os.path.join(self.where, "probe")
+        os.mkdir(probe)
+        os.rmdir(probe)
 
 
 class Blocks(power_cut.RawWriter):
