@@ -10,7 +10,8 @@
 //!
 //! And that is bounded: who has waited longer than twice what reads took lately goes on without its
 //! leader, which may be throttled. What "lately" is follows a longer read at once and a shorter one
-//! slowly, so that a queue which builds up at the disk is not taken for a stalled leader.
+//! slowly, so that a queue which builds up at the disk is not taken for a stalled leader. Reads that
+//! are short by nature, those of metadata, teach only patience.
 //!
 //! # Invariants
 //!
@@ -280,9 +281,13 @@ impl<W: Waiters> Reads<W> {
         }
     }
 
-    /// A leader has ended, and published what it read: who waits for it.
-    pub(crate) fn end(&self, lead: Lead, now: u64) -> W {
-        self.took(now.saturating_sub(lead.started));
+    /// A leader has ended, and published what it read: who waits for it. `short`: it was one of those
+    /// that are short by nature.
+    pub(crate) fn end(&self, lead: Lead, now: u64, short: bool) -> W {
+        let ns = now.saturating_sub(lead.started);
+        if !short || ns > self.latency.load(Ordering::Relaxed) {
+            self.took(ns);
+        }
         let mut out = W::default();
         for key in keys(lead.first, lead.pages) {
             let Some(bucket) = self.bucket(key) else {

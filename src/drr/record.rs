@@ -217,8 +217,12 @@ impl Drr {
 
     /// Ends the read's part in the hook; its followers are left there.
     fn lead_on(&self, hook: &mut ReadHook) {
-        if let Some(lead) = hook.read.take().and_then(|read| read.end.lead) {
-            hook.followers = self.reads.end(lead, now_ns());
+        let Some(end) = hook.read.take().map(|read| read.end) else {
+            return;
+        };
+        if let Some(lead) = end.lead {
+            let short = matches!(end.keep, Keep::Copy(..));
+            hook.followers = self.reads.end(lead, now_ns(), short);
         }
     }
 

@@ -62,6 +62,8 @@ const RESERVE_MAX: u64 = 4096;
 const BLOCKS_MIN: u64 = 8;
 /// The longest run that `lookup_range` reports: it holds the lock shared meanwhile.
 const RANGE_MAX: u64 = 1024;
+/// Freed chunks that I/O may still touch, passed over in the search for another.
+const MAX_PASSED_OVER: u32 = 128;
 
 /// ENODATA, which the kernel crate does not name.
 fn enodata() -> Error {
@@ -515,6 +517,28 @@ impl State {
     /// again without a commit between (sm_disk_new_block looks at both transactions' counts).
     fn is_recent(&mut self, chunk: u64, epochs: &Epochs) -> bool {
         self.store.freed().contains(chunk) || self.recent.contains(chunk, epochs)
+    }
+
+    /// A chunk that is free, best one that nobody need wait for, and whether that has not been found.
+    /// One that is passed over stays noted as freed; the space map goes on from there, not back
+    /// (sm_disk_new_block's `begin`).
+    fn new_chunk(&mut self, epochs: &Epochs) -> Result<(u64, bool)> {
+        let mut tries = MAX_PASSED_OVER;
+        loop {
+            let chunk = match self.store.new_chunk() {
+                Err(e) if e == ENOSPC && self.store.free_blocks()? > 0 => return Err(e),
+                r => self.sound(r)?,
+            };
+            if !self.is_recent(chunk, epochs) {
+                return Ok((chunk, false));
+            }
+            if tries == 0 {
+                return Ok((chunk, true));
+            }
+            tries -= 1;
+            let r = self.store.drop_hold(chunk, chunk.saturating_add(1));
+            self.sound(r)?;
+        }
     }
 
     fn position(&self, begin: u64, end: u64) -> Option<usize> {
@@ -1206,16 +1230,13 @@ impl Metadata {
             s.changeable()?;
             s.held.reserve(1, GFP_KERNEL)?;
             s.dirty = true;
-            let chunk = match s.store.new_chunk() {
-                Err(e) if e == ENOSPC && s.store.free_blocks()? > 0 => return Err(e),
-                r => s.sound(r)?,
-            };
+            let (chunk, recently_freed) = s.new_chunk(&self.epochs)?;
             s.hold(chunk, chunk.saturating_add(1), &mut |_, _| ())?;
             let free_blocks = s.free_metadata();
             let free_chunks = s.store.free_chunks();
             Ok(Allocated {
                 chunk: Chunk(chunk),
-                recently_freed: s.is_recent(chunk, &self.epochs),
+                recently_freed,
                 free_chunks: s.sound(free_chunks)?,
                 free_blocks: s.sound(free_blocks)?,
             })

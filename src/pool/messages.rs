@@ -4,7 +4,7 @@
 
 use super::{
     args::{parse_dev_id, parse_u64},
-    Pool,
+    reads_pages, Pool, NO_PAGES,
 };
 use crate::{
     dm::{
@@ -26,7 +26,12 @@ impl Pool {
         // Those that only switch work in every mode.
         match args {
             ["drr", word] => {
-                self.drr.set_enabled(on_off(word)?);
+                let on = on_off(word)?;
+                if on && !reads_pages(self.data_dev) {
+                    pr_warn!("{}: message drr on: {}\n", self.name(), NO_PAGES);
+                    return Err(EINVAL);
+                }
+                self.drr.set_enabled(on);
                 return Ok(());
             }
             ["drr", ..] => return Err(EINVAL),
@@ -126,19 +131,24 @@ impl Pool {
         self.create(id, None, || self.meta.create_thin(id))
     }
 
-    /// A snapshot needs no suspended origin: I/O that looked its mapping up before the snapshot
-    /// may still be writing in place, so copies of now shared chunks begin only after it has
-    /// ended (`snap_gate`), reads of them are recorded only after that too, and so does whatever
-    /// the sender does next.
+    /// A snapshot needs no suspended origin: what looked its mapping up before the snapshot may
+    /// still be writing in place, so copies of now shared chunks begin only after it has ended
+    /// (`making_snapshot`), reads of them are recorded only after that too, and so does whatever
+    /// the sender does next. Other devices' I/O is not waited for, and goes on.
     fn create_snap(&self, args: &[&str]) -> Result {
         let [id, origin] = self.count(args)?;
         let (id, origin) = (self.dev_id(id)?, self.dev_id(origin)?);
         self.create(id, Some(origin), || {
             self.drr.without_recording(|| -> Result {
-                let _gate = self.snap_gate.write();
-                self.meta.create_snap(id, origin)?;
-                self.epochs.wait();
-                Ok(())
+                self.making_snapshot(id, origin, || {
+                    self.meta.create_snap(id, origin)?;
+                    self.each_thin(|t| {
+                        if t.id == origin {
+                            t.wait_for_writes();
+                        }
+                    });
+                    Ok(())
+                })
             })
         })
     }

@@ -10,7 +10,7 @@
 //!
 //! # Lock order
 //!
-//! `changing` > `Table::pools` > `mode_lock` > `snap_gate` > `control` > `thins` > the metadata's
+//! `changing` > `Table::pools` > `mode_lock` > `control` > `thins` > the metadata's
 //! lock > the spin locks (each a leaf). Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
 //! with `mode_lock`, `control`, `thins`, the metadata's lock or a spin lock held.
 
@@ -37,13 +37,13 @@ use crate::{
     drr::Drr,
     meta::Metadata,
     thin::{Job, Thin},
-    units::{Chunk, Geometry, Ppn, Sectors, PAGE_SECTORS},
+    units::{Chunk, DevId, Geometry, Ppn, Sectors, PAGE_SECTORS, SECTOR_SHIFT},
 };
 use args::PoolFeatures;
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::{Acquire, Atomic, Relaxed, Release},
         Arc,
     },
 };
@@ -51,6 +51,17 @@ use mode::Mode;
 
 /// Copies and zeroings that can always be under way, whatever the memory situation.
 const JOB_RESERVE: i32 = 1024;
+
+/// `Pool::snapshot` when none is being made. Device ids have 24 bits.
+const NO_SNAPSHOT: u64 = u64::MAX;
+
+/// Why DRR cannot be switched on.
+pub(crate) const NO_PAGES: &str = "the data device's logical blocks are larger than a page";
+
+/// Whether reads of the device can be cut at pages, as DRR does.
+pub(crate) fn reads_pages(data_dev: BlockDev) -> bool {
+    u64::from(data_dev.logical_block_size()) <= PAGE_SECTORS << SECTOR_SHIFT
+}
 
 /// What the table in force says; set when a pool is resumed.
 pub(crate) struct Control {
@@ -90,9 +101,8 @@ pub(crate) struct Pool {
 
     /// Held while a message changes something, for device-mapper does not serialise messages.
     pub(crate) changing: RwSem<()>,
-    /// Held exclusively while a snapshot is made until the I/O that began before it has ended;
-    /// held shared to look up a mapping and begin a copy that relies on it.
-    pub(crate) snap_gate: RwSem<()>,
+    /// The snapshot that is being made: see [`Pool::snapshots`].
+    snapshot: Atomic<u64>,
     /// Serialises changes of mode.
     pub(crate) mode_lock: RwSem<()>,
     pub(crate) control: RwSem<Control>,
@@ -168,10 +178,14 @@ impl Pool {
         )
         .map_err(|e| CtrError::new(e.errno, e.phrase))?;
         meta.set_pre_commit(data_dev);
+        let name = md.name();
+        if drr && !reads_pages(data_dev) {
+            pr_warn!("{}: {}: drr stays off\n", name, NO_PAGES);
+        }
         let drr = Drr::new(
-            md.name().to_str().unwrap_or("?"),
+            name.to_str().unwrap_or("?"),
             epochs.clone(),
-            drr,
+            drr && reads_pages(data_dev),
             params.table_max_bytes,
             params.meta_max_bytes,
             params.sampling,
@@ -192,7 +206,7 @@ impl Pool {
                 origin_copier: Kcopyd::new()?,
                 params,
                 changing: RwSem::new(())?,
-                snap_gate: RwSem::new(())?,
+                snapshot: Atomic::new(NO_SNAPSHOT),
                 mode_lock: RwSem::new(())?,
                 control: RwSem::new(Control {
                     table: None,
@@ -291,6 +305,38 @@ impl Pool {
     pub(crate) fn watch_followers(&self) {
         self.follower_watch
             .queue_after(&self.thin_wq, self.drr.patience_ms());
+    }
+
+    /// Runs `make`, which makes the snapshot `id` of `origin` and waits for what may still write in
+    /// place to chunks that it has made shared. Until it has returned nobody copies such a chunk, and
+    /// nobody opens the snapshot. Process context, with `changing` held.
+    pub(crate) fn making_snapshot<R>(
+        &self,
+        id: DevId,
+        origin: DevId,
+        make: impl FnOnce() -> R,
+    ) -> R {
+        let both = u64::from(id.0) << 32 | u64::from(origin.0);
+        self.snapshot.store(both, Release);
+        let r = make();
+        self.snapshot.store(NO_SNAPSHOT, Release);
+        // Whoever waits has said so before, or sees that it is over.
+        self.stalled.store(true, Relaxed);
+        self.wake();
+        r
+    }
+
+    /// Whether a snapshot of the device is being made now. Asked after the lookup of a mapping: when
+    /// it is not, and the mapping was shared, nobody writes to the chunk in place any more. Any context.
+    pub(crate) fn snapshots(&self, origin: DevId) -> bool {
+        let both = self.snapshot.load(Acquire);
+        both != NO_SNAPSHOT && both as u32 == origin.0
+    }
+
+    /// Whether the device is a snapshot that is being made now. Any context.
+    pub(crate) fn is_being_made(&self, id: DevId) -> bool {
+        let both = self.snapshot.load(Acquire);
+        both != NO_SNAPSHOT && both >> 32 == u64::from(id.0)
     }
 
     /// Makes the discard worker run soon. Any context.

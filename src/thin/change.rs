@@ -7,11 +7,10 @@
 //! when they begin. One bio at a time changes a chunk: it holds the chunk's cell, in which
 //! others wait.
 
-use super::{Thin, WaitFor};
+use super::{Stay, Thin, WaitFor};
 use crate::{
     dm::{
         bio::{Bio, Op, Status},
-        epoch::Token,
         kcopyd::{CopyDone, Region},
         pooled::{Pooled, Queue},
         prison::{Cell, Detained, Prison},
@@ -34,8 +33,8 @@ pub(crate) struct Job {
     /// The bio's own data fills the chunk.
     overwrite: bool,
     status: Status,
-    /// The epoch of a copy that reads the old chunk; later that of the write to the new one.
-    token: Option<Token>,
+    /// The epochs of a copy that reads the old chunk; later those of the write to the new one.
+    stay: Option<Stay>,
     /// The end of the chunk, past the external origin's: zeroed when the rest has been copied.
     tail: Option<Region>,
 }
@@ -70,20 +69,34 @@ pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
     }
 }
 
+/// Serves a bio that has waited for a commit, now that it has ended: at once if nothing is to be
+/// waited for, else by the device's work. The pool's worker only.
+pub(crate) fn committed(thin: &Arc<Thin>, bio: Bio) {
+    let (v, _) = thin.pool.geometry.split(bio.sector());
+    let stay = thin.enter(bio.op());
+    match thin.pool.meta.lookup(&thin.open, VChunk(v), true) {
+        Ok(Lookup::Mapped(m)) if !m.shared => issue(thin, bio, stay, m),
+        _ => {
+            thin.leave(stay);
+            thin.wait_for(WaitFor::Worker, bio);
+        }
+    }
+}
+
 /// A read whose mapping was not in memory, or that waited for another one.
 fn read(thin: &Arc<Thin>, bio: Bio, v: VChunk) {
     let pool = &thin.pool;
-    let token = pool.epochs.enter();
+    let stay = thin.enter(Op::Read);
     match pool.meta.lookup(&thin.open, v, true) {
-        Ok(Lookup::Mapped(m)) => issue(thin, bio, token, m),
+        Ok(Lookup::Mapped(m)) => issue(thin, bio, stay, m),
         Ok(Lookup::Unmapped) => {
-            pool.epochs.leave(token);
+            thin.leave(stay);
             if let Some(bio) = thin.read_unmapped(bio) {
                 bio.submit();
             }
         }
         Ok(Lookup::WouldBlock) | Err(_) => {
-            pool.epochs.leave(token);
+            thin.leave(stay);
             bio.end(Status::IoError);
         }
     }
@@ -91,15 +104,15 @@ fn read(thin: &Arc<Thin>, bio: Bio, v: VChunk) {
 
 /// Sends a bio to its chunk. What must be durable with mappings that are not goes through a
 /// commit first and comes back.
-fn issue(thin: &Arc<Thin>, mut bio: Bio, token: Token, m: Mapping) {
+fn issue(thin: &Arc<Thin>, mut bio: Bio, stay: Stay, m: Mapping) {
     let pool = &thin.pool;
     if bio.is_flush() && pool.meta.inserted_this_transaction(&thin.open) {
-        pool.epochs.leave(token);
+        thin.leave(stay);
         thin.wait_for(WaitFor::Commit, bio);
         return;
     }
     if thin.flush_is_void(&bio) {
-        pool.epochs.leave(token);
+        thin.leave(stay);
         bio.end(Status::IoError);
         return;
     }
@@ -108,7 +121,7 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, token: Token, m: Mapping) {
     if m.shared {
         match pool.drr.read_shared_whole(&thin.layer, &mut bio, phys) {
             ReadOutcome::Served => {
-                pool.epochs.leave(token);
+                thin.leave(stay);
                 bio.end(Status::Ok);
                 return;
             }
@@ -116,7 +129,7 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, token: Token, m: Mapping) {
             ReadOutcome::Disk | ReadOutcome::Follow(_) | ReadOutcome::Later => {}
         }
     }
-    bio.data().token = Some(token);
+    bio.data().stay = Some(stay);
     bio.remap(pool.data_dev, phys);
     bio.submit();
 }
@@ -124,22 +137,28 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, token: Token, m: Mapping) {
 /// A write that holds its chunk's cell.
 fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
     let pool = &thin.pool;
-    let token = pool.epochs.enter();
-    match pool.meta.lookup(&thin.open, v, true) {
+    let stay = thin.enter(Op::Write);
+    let found = pool.meta.lookup(&thin.open, v, true);
+    match found {
         Ok(Lookup::Mapped(m)) if !m.shared => {
-            issue(thin, bio, token, m);
+            issue(thin, bio, stay, m);
             thin.defer_list(cell.release());
             return;
         }
-        Ok(Lookup::Mapped(_) | Lookup::Unmapped) => pool.epochs.leave(token),
+        Ok(Lookup::Mapped(_) | Lookup::Unmapped) => thin.leave(stay),
         Ok(Lookup::WouldBlock) | Err(_) => {
-            pool.epochs.leave(token);
+            thin.leave(stay);
             refuse(thin, cell, bio, Status::IoError);
             return;
         }
     }
 
     // In no epoch here: allocation may wait for one.
+    if found != Ok(Lookup::Unmapped) && pool.snapshots(thin.id) {
+        thin.wait_for_snapshot(bio);
+        thin.defer_list(cell.release());
+        return;
+    }
     if pool.mode() != Mode::Write {
         unserviceable(thin, cell, bio);
         return;
@@ -175,11 +194,12 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
         cell: Some(cell),
         bio: Some(bio),
         status: Status::Ok,
-        token: None,
+        stay: None,
         tail: None,
     });
     if let Some(mut job) = fill(pool, job) {
-        // A discard came between: who holds the cell inserts, but anybody unmaps. The bio looks again.
+        // A discard came between, for who holds the cell inserts, but anybody unmaps, or a snapshot
+        // did. The bio looks again.
         let (cell, bio) = (job.cell.take(), job.bio.take());
         pool.put_back(chunk);
         if let Some(bio) = bio {
@@ -195,16 +215,15 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
 /// external origin, else with zeroes, else not at all. Gives the job back when the mapping is not
 /// what it was.
 ///
-/// From this lookup until the copy has read the old chunk the epoch keeps it, and no snapshot
-/// comes between: what is shared now has no writer left.
+/// From this lookup until the copy has read the old chunk the epoch keeps it. What is shared has no
+/// writer left, unless a snapshot is being made that has only now made it so.
 fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
-    let gate = pool.snap_gate.read();
-    let token = pool.epochs.enter();
+    let stay = job.thin.enter(Op::Read);
     let old = match pool.meta.lookup(&job.thin.open, job.v, true) {
-        Ok(Lookup::Mapped(m)) if m.shared => Some(m.chunk),
+        Ok(Lookup::Mapped(m)) if m.shared && !pool.snapshots(job.thin.id) => Some(m.chunk),
         Ok(Lookup::Unmapped) => None,
         Ok(Lookup::Mapped(_) | Lookup::WouldBlock) | Err(_) => {
-            pool.epochs.leave(token);
+            job.thin.leave(stay);
             return Some(job);
         }
     };
@@ -214,7 +233,7 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
     }
     let to = pool.region(job.chunk);
     if job.overwrite {
-        pool.epochs.leave(token);
+        job.thin.leave(stay);
         if let Some(mut bio) = job.bio.take() {
             bio.remap(pool.data_dev, Sectors(to.sector));
             bio.data().job = Some(job);
@@ -224,14 +243,13 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
     }
     match old {
         Some(old) => {
-            job.token = Some(token);
+            job.stay = Some(stay);
             pool.copier.copy(job.thin.serial, pool.region(old), to, job);
         }
         None => {
             // What follows relies on no mapping. The origin may be a thin device of this pool, whose
             // works must be able to go on while this waits for kcopyd.
-            pool.epochs.leave(token);
-            drop(gate);
+            job.thin.leave(stay);
             let serial = job.thin.serial;
             if let Some(from) = job.thin.in_origin(job.v) {
                 let rest = to.sectors.saturating_sub(from.sectors);
@@ -261,8 +279,8 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
 impl CopyDone for Job {
     fn copy_done(mut job: Pooled<Self>, ok: bool) {
         let thin = job.thin.clone();
-        if let Some(token) = job.token.take() {
-            thin.pool.epochs.leave(token);
+        if let Some(stay) = job.stay.take() {
+            thin.leave(stay);
         }
         if !ok {
             job.status = Status::IoError;
@@ -308,7 +326,7 @@ pub(crate) fn complete(pool: &Pool, mut jobs: Queue<Job>) {
         // First those that are in an epoch: what failed may have to wait for one.
         let mut failed = Queue::new();
         while let Some(job) = batch.pop() {
-            if job.token.is_some() {
+            if job.stay.is_some() {
                 job.finish();
             } else {
                 failed.push(job);
@@ -321,15 +339,14 @@ pub(crate) fn complete(pool: &Pool, mut jobs: Queue<Job>) {
 }
 
 impl Job {
-    /// Inserts the mapping of the filled chunk. The write to it is in an epoch from
-    /// before the insertion: from then on the chunk can be freed again.
+    /// Inserts the mapping of the filled chunk. The write to it is in the epochs from before the
+    /// insertion: from then on the chunk can be freed again, or be shared.
     fn insert(&mut self, meta: &mut Batch<'_>) -> Result {
-        let epochs = &self.thin.pool.epochs;
-        let token = epochs.enter();
+        let stay = self.thin.enter(Op::Write);
         match meta.insert(&self.thin.open, self.v, self.chunk) {
-            Ok(()) => self.token = Some(token),
+            Ok(()) => self.stay = Some(stay),
             Err(e) => {
-                epochs.leave(token);
+                self.thin.leave(stay);
                 return Err(e);
             }
         }
@@ -361,20 +378,20 @@ impl Pooled<Job> {
             refuse(&thin, cell, bio, self.status);
             return;
         }
-        if self.token.is_none() {
+        if self.stay.is_none() {
             let _ = pool.change("inserting a mapping", || {
                 let mut failed = Ok(());
                 pool.meta.insert_batch(|meta| failed = self.insert(meta))?;
                 failed
             });
         }
-        let Some(token) = self.token.take() else {
+        let Some(stay) = self.stay.take() else {
             pool.put_back(self.chunk);
             refuse(&thin, cell, bio, Status::IoError);
             return;
         };
         if self.overwrite {
-            pool.epochs.leave(token);
+            thin.leave(stay);
             if bio.is_flush() {
                 pool.finished.with(|l| l.push(bio));
             } else {
@@ -385,7 +402,7 @@ impl Pooled<Job> {
                 chunk: self.chunk,
                 shared: false,
             };
-            issue(&thin, bio, token, m);
+            issue(&thin, bio, stay, m);
         }
         thin.defer_list(cell.release());
     }

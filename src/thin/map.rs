@@ -51,17 +51,17 @@ pub(crate) fn map(thin: &Arc<Thin>, mut bio: Bio) -> MapIo {
     }
 
     let (v, off) = pool.geometry.split(bio.sector());
-    let token = pool.epochs.enter();
+    let stay = thin.enter(bio.op());
     let found = pool.meta.lookup(&thin.open, VChunk(v), false);
     let chunk = match (found, bio.op()) {
         (Ok(Lookup::Mapped(m)), _) if !m.shared => {
             // After the lookup: the mapping that it found may be new itself.
             if bio.is_flush() && pool.meta.inserted_this_transaction(&thin.open) {
-                pool.epochs.leave(token);
+                thin.leave(stay);
                 return wait(thin, WaitFor::Commit, bio);
             }
             if thin.flush_is_void(&bio) {
-                pool.epochs.leave(token);
+                thin.leave(stay);
                 return end(bio, Status::IoError);
             }
             m.chunk
@@ -70,39 +70,39 @@ pub(crate) fn map(thin: &Arc<Thin>, mut bio: Bio) -> MapIo {
             let phys = pool.data_sector(m.chunk, off);
             match pool.drr.read_shared(&thin.layer, &mut bio, phys) {
                 ReadOutcome::Served => {
-                    pool.epochs.leave(token);
+                    thin.leave(stay);
                     return end(bio, Status::Ok);
                 }
                 ReadOutcome::Disk => m.chunk,
                 ReadOutcome::Follow(leader) => {
-                    pool.epochs.leave(token);
+                    thin.leave(stay);
                     pool.drr.follow(leader, bio, thin.clone());
                     pool.watch_followers();
                     return MapIo::Submitted;
                 }
                 ReadOutcome::Later => {
-                    pool.epochs.leave(token);
+                    thin.leave(stay);
                     return wait(thin, WaitFor::Worker, bio);
                 }
             }
         }
         (Ok(Lookup::Unmapped), Op::Read) => {
-            pool.epochs.leave(token);
+            thin.leave(stay);
             return match thin.read_unmapped(bio) {
                 Some(bio) => MapIo::Remapped(bio),
                 None => MapIo::Submitted,
             };
         }
         (Err(_), _) => {
-            pool.epochs.leave(token);
+            thin.leave(stay);
             return end(bio, Status::IoError);
         }
         (Ok(_), _) => {
-            pool.epochs.leave(token);
+            thin.leave(stay);
             return wait(thin, WaitFor::Worker, bio);
         }
     };
-    bio.data().token = Some(token);
+    bio.data().stay = Some(stay);
     bio.remap(pool.data_dev, pool.data_sector(chunk, off));
     MapIo::Remapped(bio)
 }
@@ -133,8 +133,8 @@ pub(crate) fn end_io(thin: &Thin, bio: Bio, status: Status) -> EndIo {
         });
         return EndIo::Kept;
     }
-    if let Some(token) = bio.data().token.take() {
-        pool.epochs.leave(token);
+    if let Some(stay) = bio.data().stay.take() {
+        thin.leave(stay);
     }
     EndIo::Done(bio, status)
 }

@@ -6,7 +6,7 @@
 //! does for those that need a new mapping, `discard` the return of space, `origin` what is read
 //! where nothing is mapped, `target` the device as device-mapper sees it.
 //!
-//! A bio is in an epoch (`PerBio::token`) from before the lookup of its mapping until nothing
+//! A bio is in the epochs (`PerBio::stay`) from before the lookup of its mapping until nothing
 //! relies on that mapping; a bio that waits in a list or a cell is in none.
 
 pub(crate) mod change;
@@ -17,8 +17,8 @@ pub(crate) mod target;
 
 use crate::{
     dm::{
-        bio::{Bio, BioList, Status},
-        epoch::Token,
+        bio::{Bio, BioList, Op, Status},
+        epoch::{Epochs, Token},
         pooled::Pooled,
         sync::IrqLock,
         target::MappedDev,
@@ -45,12 +45,21 @@ pub(crate) type AtomicFlag = Atomic<bool>;
 /// What the module keeps for each bio of a thin device.
 #[derive(Default)]
 pub(crate) struct PerBio {
-    /// The epoch that the bio is in while it relies on a mapping.
-    pub(crate) token: Option<Token>,
+    /// The epochs that the bio is in while it relies on a mapping.
+    pub(crate) stay: Option<Stay>,
     /// The job that a whole-chunk write completes.
     pub(crate) job: Option<Pooled<Job>>,
     /// What is to be done when a read of shared data ends.
     pub(crate) read_hook: ReadHook,
+}
+
+/// The epochs that somebody is in who relies on a mapping; to be given back to [`Thin::leave`].
+#[must_use]
+pub(crate) struct Stay {
+    /// The pool's: the chunk is not used for anything else.
+    pool: Token,
+    /// The device's own, for what may write in place: no snapshot of the device is complete.
+    writes: Option<Token>,
 }
 
 /// Where bios of one device wait.
@@ -86,6 +95,8 @@ pub(crate) struct Thin {
     pub(crate) layer: Arc<Layer>,
     pub(crate) origin: Option<Origin>,
     pub(crate) waiting: IrqLock<Waiting>,
+    /// What may write in place: to chunks that the device had to itself when it looked.
+    writes: Epochs,
     /// Serves the deferred bios.
     work: Work<Thin>,
     /// Last: when it is dropped, everything above has been.
@@ -150,6 +161,7 @@ impl Thin {
                 layer,
                 origin,
                 waiting,
+                writes: Epochs::new()?,
                 work: Work::new(Self::process_deferred)?,
                 _gone: SignalOnDrop(gone),
             },
@@ -162,6 +174,28 @@ impl Thin {
     /// Ends the device's work for good. Sleeps.
     pub(crate) fn disarm(&self) {
         self.work.disarm();
+    }
+
+    /// Enters the epochs, before the lookup of the mapping that `op` is to rely on. Any context.
+    pub(crate) fn enter(&self, op: Op) -> Stay {
+        Stay {
+            pool: self.pool.epochs.enter(),
+            writes: (op == Op::Write).then(|| self.writes.enter()),
+        }
+    }
+
+    /// Leaves the epochs. Any context.
+    pub(crate) fn leave(&self, stay: Stay) {
+        if let Some(writes) = stay.writes {
+            self.writes.leave(writes);
+        }
+        self.pool.epochs.leave(stay.pool);
+    }
+
+    /// Waits for whatever may still write in place after a lookup that has been by now. Sleeps; in no
+    /// epoch.
+    pub(crate) fn wait_for_writes(&self) {
+        self.writes.wait();
     }
 
     /// Makes the device's work run soon. Any context.
@@ -287,7 +321,7 @@ impl Thin {
                 bio.set_dev(self.pool.data_dev);
                 bio.submit();
             } else {
-                change::process(self, bio);
+                change::committed(self, bio);
             }
         }
     }
@@ -302,6 +336,16 @@ impl Thin {
     pub(crate) fn resume_with_pool(&self) {
         if self.suspended_by_pool.xchg(false, Relaxed) {
             self.md.internal_resume();
+        }
+    }
+
+    /// Lets a write that has to copy a chunk wait until the snapshot that is being made of the device
+    /// is complete. Any context.
+    pub(crate) fn wait_for_snapshot(&self, bio: Bio) {
+        self.wait_for_next_run(bio);
+        if !self.pool.snapshots(self.id) {
+            // It has become so before the bio was in the list.
+            self.wake();
         }
     }
 

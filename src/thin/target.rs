@@ -6,6 +6,7 @@ use super::{map, origin::Origin, Thin};
 use crate::{
     dm::{
         bio::{Bio, Status},
+        pdata::enodata,
         target::{
             with_mapped_dev, Access, CtrError, DmDev, EndIo, Features, Limits, MapIo, Reply,
             StatusType, Target, Ti, Wants,
@@ -50,6 +51,8 @@ impl Taken {
     }
 }
 
+const NOT_OPENED: &CStr = c"Couldn't open thin internal device";
+
 const ORIGIN_IS_POOL: CtrError = CtrError::new(EINVAL, c"Error setting origin device");
 
 impl ThinTarget {
@@ -67,7 +70,10 @@ impl ThinTarget {
         let open = pool
             .meta
             .open_thin(id)
-            .map_err(|e| CtrError::new(e, c"Couldn't open thin internal device"))?;
+            .map_err(|e| CtrError::new(e, NOT_OPENED))?;
+        if pool.is_being_made(id) {
+            return fail(enodata(), NOT_OPENED);
+        }
         ti.set_max_io_len(pool.geometry.sectors())
             .map_err(|e| CtrError::new(e, c"Block size too large for a thin device"))?;
         let Some(md) = ti.mapped_dev() else {

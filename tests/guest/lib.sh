@@ -747,6 +747,26 @@ in_background() {
     echo $! >>"$W/pids"
 }
 
+# throttled LIMIT CMD…: CMD in the background, in a cgroup whose I/O on the data device is limited: `rbps=4096`. Only one at a time;
+# `unthrottled` lifts the limit.
+THROTTLED=/sys/fs/cgroup/throttled
+throttled() {
+    echo +io >/sys/fs/cgroup/cgroup.subtree_control
+    mkdir "$THROTTLED"
+    echo "$(cat "/sys/class/block/${DATA##*/}/dev") $1" >"$THROTTLED/io.max"
+    shift
+    # shellcheck disable=SC2016 # for the other shell
+    in_background sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' - "$THROTTLED" "$@"
+}
+unthrottled() {
+    echo "$(cat "/sys/class/block/${DATA##*/}/dev") rbps=max wbps=max" >"$THROTTLED/io.max"
+}
+
+# still_going PID WHAT
+still_going() {
+    kill -0 "$1" 2>/dev/null || fail "$2 has ended"
+}
+
 # dm_remove_all: thins before the pools they sit on; dm refuses what is still in use, so go round until nothing moves.
 dm_remove_all() {
     # A suspended device would swallow the flush of whatever is above it for ever.
@@ -773,10 +793,16 @@ dm_remove_all() {
 teardown() {
     t_bad=0
     cd /
+    if [ -d "$THROTTLED" ]; then
+        unthrottled
+    fi
     while read -r t_pid; do
         kill "$t_pid" 2>/dev/null || :
     done <"$W/pids"
     wait 2>/dev/null || :
+    if [ -d "$THROTTLED" ]; then
+        rmdir "$THROTTLED"
+    fi
     # Newest first: a mount may sit on a loop file inside another one.
     awk -v m="$MNT/" 'index($2, m) == 1 { print $2 }' /proc/mounts | sort -r | while read -r t_dir; do
         umount "$t_dir" || umount -l "$t_dir"

@@ -6,14 +6,9 @@
 image ext4 64 -b 4096
 mount_ab ro,noload
 drop_caches
-cgroup=/sys/fs/cgroup/throttled
-echo +io >/sys/fs/cgroup/cgroup.subtree_control
-mkdir "$cgroup"
-echo "$(cat "/sys/class/block/${DATA##*/}/dev") rbps=4096" >"$cgroup/io.max"
 drr_message stats reset
 
-# shellcheck disable=SC2016 # for the other shell
-in_background sh -c 'echo $$ >"$1/cgroup.procs"; exec head -c 65536 "$2"' - "$cgroup" "$A/file" >"$W/slow"
+throttled rbps=4096 head -c 65536 "$A/file" >"$W/slow"
 slow=$!
 sleep 1
 # Both files are cold, and the slow one's first pages are on their way, for sixteen seconds or so.
@@ -21,13 +16,12 @@ begin=$(milliseconds)
 head -c 65536 "$B/file" >"$W/quick"
 took=$(($(milliseconds) - begin))
 echo "the sibling had its pages in $took ms"
-kill -0 "$slow" || fail "the throttled reader is not slow"
+still_going "$slow" "the throttled reader"
 at_most "the time of the sibling's read, ms" "$took" 2000
 head -c 65536 "$W/file" | cmp - "$W/quick"
 drr_at_least followed_pages 1
 drr_at_least detached_reads 1
 # Given its share it ends well.
-echo "$(cat "/sys/class/block/${DATA##*/}/dev") rbps=max" >"$cgroup/io.max"
+unthrottled
 wait "$slow" || fail "the throttled reader failed"
 head -c 65536 "$W/file" | cmp - "$W/slow"
-rmdir "$cgroup"

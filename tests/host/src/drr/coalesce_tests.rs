@@ -48,7 +48,7 @@ fn a_follower_waits_for_the_pages_that_its_leader_reads() {
     assert_eq!(r.in_flight(96, 0), 0xff << 4);
     assert_eq!(r.follow(place, 1), Ok(()));
     assert_eq!(r.follow(place, 2), Ok(()));
-    assert_eq!(r.end(lead, 5 * MS), vec![1, 2]);
+    assert_eq!(r.end(lead, 5 * MS, false), vec![1, 2]);
     assert!(!r.any());
     assert_eq!(r.follow(place, 3), Err(3));
     assert_eq!(r.leader(100, 1, 0), None);
@@ -65,7 +65,7 @@ fn a_long_read_is_followed_in_each_of_its_groups() {
     for (n, (place, _)) in [first, second, third].into_iter().enumerate() {
         r.follow(place, n as u32).unwrap();
     }
-    assert_eq!(r.end(lead, 0), vec![0, 1, 2]);
+    assert_eq!(r.end(lead, 0, false), vec![0, 1, 2]);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn nobody_follows_into_another_domain() {
     assert_eq!(r.leader(0, 1, 0), None);
     assert_eq!(r.in_flight(0, 0), 0);
     assert!(r.leader(0, 1, 7).is_some());
-    assert_eq!(r.end(lead, 0), vec![]);
+    assert_eq!(r.end(lead, 0, false), vec![]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn who_waits_too_long_goes_on_and_nobody_comes_after() {
     assert_eq!(r.leader(0, 4, 0), None);
     assert_eq!(r.follow(place, 2), Err(2));
     // The leader ends after all.
-    assert_eq!(r.end(lead, 9000 * MS), vec![]);
+    assert_eq!(r.end(lead, 9000 * MS, false), vec![]);
     assert!(!r.any());
 }
 
@@ -100,7 +100,7 @@ fn patience_follows_long_reads_at_once_and_short_ones_slowly() {
     let least = r.patience();
     let took = |ns| {
         let lead = lead(&r, 0, 1, 0, 0).unwrap();
-        r.end(lead, ns);
+        r.end(lead, ns, false);
         r.patience()
     };
     assert_eq!(took(10 * MS), least);
@@ -110,6 +110,15 @@ fn patience_follows_long_reads_at_once_and_short_ones_slowly() {
     assert!(after < 150 * MS && after > 120 * MS, "{after}");
     // A read that is throttled counts as one that was waited for in vain.
     assert_eq!(took(60_000 * MS), 2 * after);
+    // What is short by nature does not make anybody less patient, but more it does.
+    let before = r.patience();
+    let short = |ns| {
+        let lead = lead(&r, 0, 1, 0, 0).unwrap();
+        r.end(lead, ns, true);
+        r.patience()
+    };
+    assert_eq!(short(0), before);
+    assert!(short(before) > before);
     // It has a bound, and comes back down.
     let mut most = 0;
     for _ in 0..20 {
@@ -130,7 +139,7 @@ fn a_full_bucket_only_means_that_nobody_follows() {
     assert!(leads.iter().any(Option::is_some));
     assert!(leads.iter().any(Option::is_none));
     for lead in leads.into_iter().flatten() {
-        assert_eq!(r.end(lead, 0), vec![]);
+        assert_eq!(r.end(lead, 0, false), vec![]);
     }
     assert!(!r.any());
 }
@@ -154,9 +163,9 @@ fn of_two_that_begin_at_once_one_leads() {
         let Start::Lead(other) = start else {
             panic!("told to follow");
         };
-        assert_eq!(r.end(other, 0), vec![]);
+        assert_eq!(r.end(other, 0, false), vec![]);
     }
-    assert_eq!(r.end(first, 0), vec![1]);
+    assert_eq!(r.end(first, 0, false), vec![1]);
     assert!(!r.any());
 }
 
@@ -226,7 +235,7 @@ proptest! {
                 Step::End { nth } => {
                     if nth < leads.len() {
                         let (lead, ..) = leads.swap_remove(nth);
-                        prop_assert!(come(&mut waiting, r.end(lead, now)));
+                        prop_assert!(come(&mut waiting, r.end(lead, now, false)));
                     }
                 }
                 Step::Detach => {
@@ -242,7 +251,7 @@ proptest! {
             }
         }
         for (lead, ..) in leads {
-            prop_assert!(come(&mut waiting, r.end(lead, now)));
+            prop_assert!(come(&mut waiting, r.end(lead, now, false)));
         }
         prop_assert!(waiting.is_empty());
         prop_assert!(!r.any());
