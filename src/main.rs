@@ -17,6 +17,7 @@ mod thin;
 mod units;
 
 use dm::target::Registration;
+use drr::CachePolicy;
 use pool::{target::PoolTarget, Params, Table};
 use thin::target::ThinTarget;
 
@@ -46,6 +47,10 @@ module! {
         sampling: u32 {
             default: 1,
             description: "Whether recording is switched down to a sample where hits do not pay for it",
+        },
+        cache: u32 {
+            default: 0,
+            description: "Copies of shared pages in memory: 0 stay, 1 leave when memory is reclaimed, 2 leave soon",
         },
     },
 }
@@ -96,11 +101,17 @@ impl kernel::Module for DmDrr {
         }
         let mb = usize::try_from(param(module_parameters::table_max_mb.value()))?;
         let meta_mb = usize::try_from(param(module_parameters::meta_max_mb.value()))?;
+        let cache = param(module_parameters::cache.value());
+        let Some(cache) = CachePolicy::from_param(cache) else {
+            pr_err!("cache={} is not 0, 1 or 2\n", cache);
+            return Err(EINVAL);
+        };
         let table = Table::new(Params {
             drr_default: param(module_parameters::drr.value()) != 0,
             table_max_bytes: mb.checked_mul(1 << 20).ok_or(EINVAL)?,
             meta_max_bytes: meta_mb.checked_mul(1 << 20).ok_or(EINVAL)?,
             sampling: param(module_parameters::sampling.value()) != 0,
+            cache,
             no_space_timeout: dm::params::no_space_timeout,
         })?;
         let own = Targets::register(module, c"drr-pool", c"drr", OWN_VERSION, &table)?;

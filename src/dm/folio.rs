@@ -106,6 +106,27 @@ impl LockedSource {
         self.copy(to.piece.page)
     }
 
+    /// How its layer uses the folio that the page is in.
+    pub(crate) fn usage(&self) -> Use {
+        let mut raw = bindings::drr_use::default();
+        // SAFETY: the folio is live and locked by the type invariant; `raw` is ours.
+        unsafe { bindings::drr_source_use(self.page.as_ptr(), &raw mut raw) };
+        Use {
+            before: raw.before,
+            pages: raw.pages,
+            used: raw.used,
+            hot: raw.hot,
+        }
+    }
+
+    /// Takes the folio out of the page cache, if it is of a file on the device `own`, no journal needs
+    /// it and nobody else has a reference; whether it is out. Process context; does not sleep.
+    pub(crate) fn drop_from_cache(self, own: BlockDev) -> bool {
+        // SAFETY: the folio is in a mapping, clean, locked, and referenced by this value alone, as
+        // `drr_source_take` has checked under the lock that is still held; `own` is only compared.
+        unsafe { bindings::drr_source_drop(self.page.as_ptr(), own.as_ptr()) }
+    }
+
     fn copy(&self, to: NonNull<bindings::page>) -> Result<(), Reject> {
         // SAFETY: the source is live by the type invariant; `to` is a page that the caller may
         // write, and no reference to its bytes exists (both types lend theirs by borrow). The source
@@ -117,6 +138,18 @@ impl LockedSource {
             Err(Reject::Poisoned)
         }
     }
+}
+
+/// A folio of page cache, as its layer uses it.
+pub(crate) struct Use {
+    /// Pages in front of the one in question in its folio.
+    pub(crate) before: u32,
+    /// Pages of the folio.
+    pub(crate) pages: u32,
+    /// Read since it came.
+    pub(crate) used: bool,
+    /// Read again, mapped, or told to stay.
+    pub(crate) hot: bool,
 }
 
 impl Drop for LockedSource {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `heatmap`, `verify on|off`,
-//! `sampling on|off`.
+//! `sampling on|off`, `cache off|pressure|eager`.
 //!
 //! Replies are lines. A reply that does not fit fills the buffer, which makes device-mapper's user side
 //! ask again with a larger one. Process context.
 
 use super::{
+    cache::CachePolicy,
     stats::{Counter, ALL},
     Drr, Layer, State,
 };
@@ -77,7 +78,8 @@ impl Drr {
             }
             ["verify", word] => on_off(word).map(|on| self.set_verify(on)),
             ["sampling", word] => on_off(word).map(|on| self.set_sampling(on)),
-            ["stats" | "layers" | "heatmap" | "verify" | "sampling", ..] => Err(EINVAL),
+            ["cache", word] => CachePolicy::from_word(word).map(|p| self.cache.set_policy(p)),
+            ["stats" | "layers" | "heatmap" | "verify" | "sampling" | "cache", ..] => Err(EINVAL),
             _ => return None,
         };
         Some(done)
@@ -92,8 +94,9 @@ impl Drr {
     }
 
     /// The pool's counters, and the state of the table: `evicted_pages` (records dropped for lack
-    /// of room), `groups`, `table_bytes`, `meta_pages` (kept now), `meta_evicted_pages`, `drr`, `verify`, `sampling` (1: on), `sampled` (1: no more than a
-    /// sample is recorded).
+    /// of room), `groups`, `table_bytes`, `meta_pages` (kept now), `meta_evicted_pages`, `drr`, `verify`,
+    /// `sampling` (1: on), `sampled` (1: no more than a sample is recorded), `cache` (0: off, 1: pressure,
+    /// 2: eager).
     fn print_stats(&self, out: &mut impl Write) -> fmt::Result {
         for (counter, name) in ALL {
             line(out, format_args!("{name} {}", self.stats.get(*counter)))?;
@@ -112,7 +115,8 @@ impl Drr {
         let on = self.sampling.is_enabled();
         line(out, format_args!("sampling {}", u8::from(on)))?;
         let sampled = self.sampling.is_sampled();
-        line(out, format_args!("sampled {}", u8::from(sampled)))
+        line(out, format_args!("sampled {}", u8::from(sampled)))?;
+        line(out, format_args!("cache {}", self.cache.policy() as u32))
     }
 
     /// The layer tree, children indented below their parent; devices whose making is not known come

@@ -30,10 +30,12 @@
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
 //! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, metapages.rs, heatmap.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
-//! serve.rs is the way of a read in map, record.rs in end_io, message.rs what administrators see.
+//! serve.rs is the way of a read in map, record.rs in end_io, cache.rs the removal of copies, message.rs
+//! what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
-//! Locks: `state` (sleeping; messages and layers coming and going) before a bucket's spinlock;
+//! Locks: `state` (sleeping; messages and layers coming and going, cache management) before a source's folio
+//! (try-locked) before a bucket's spinlock;
 //! the read path takes bucket locks only. Epochs are waited for with neither held. Whoever switches,
 //! makes or deletes devices, or moves them does so one at a time (the pool's `changing`).
 
@@ -49,6 +51,7 @@ use crate::units::{DevId, Ppn, Sectors};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
+mod cache;
 pub(crate) mod coalesce;
 pub(crate) mod domains;
 pub(crate) mod hash;
@@ -64,6 +67,8 @@ mod serve;
 pub(crate) mod stats;
 pub(crate) mod table;
 
+use cache::Cache;
+pub(crate) use cache::CachePolicy;
 use heatmap::Heatmap;
 pub(crate) use message::on_off;
 use metadata::Metadata;
@@ -134,16 +139,6 @@ impl Shrink for MetaPages<PrivatePage> {
     }
 }
 
-impl Shrink for Table {
-    fn count(&self) -> usize {
-        self.groups()
-    }
-
-    fn shrink(&self, groups: usize) -> usize {
-        Table::shrink(self, groups)
-    }
-}
-
 /// What changes with messages and with layers that come and go.
 struct State {
     tree: layers::LayerTree,
@@ -158,9 +153,11 @@ pub(crate) struct Drr {
     table: Arc<Table>,
     /// These end before `table` by references of their own.
     _hotplug: Hotplug,
-    _shrinker: Shrinker<Table>,
+    _shrinker: Shrinker<cache::Records>,
     meta_pages: Arc<MetaPages<PrivatePage>>,
     _meta_shrinker: Shrinker<MetaPages<PrivatePage>>,
+    cache: Arc<Cache>,
+    _cache_shrinker: Shrinker<Cache>,
     queue: ReadQueue,
     sampling: Sampling,
     /// Those on their way to the disk.
@@ -180,8 +177,8 @@ pub(crate) struct Drr {
 
 impl Drr {
     /// DRR for pool `pool_name`, whose reads are in `epochs`, its table bounded by
-    /// `table_max_bytes` and its pages of metadata by `meta_max_bytes`; with `sampling`, recording is switched down where it does not pay. Process
-    /// context; sleeps.
+    /// `table_max_bytes` and its pages of metadata by `meta_max_bytes`; with `sampling`, recording is
+    /// switched down where it does not pay; `cache` says what becomes of copies. Process context; sleeps.
     pub(crate) fn new(
         pool_name: &str,
         epochs: Arc<Epochs>,
@@ -189,6 +186,7 @@ impl Drr {
         table_max_bytes: usize,
         meta_max_bytes: usize,
         sampling: bool,
+        cache: CachePolicy,
     ) -> Result<Arc<Self>> {
         let mut name = KVec::new();
         name.extend_from_slice(pool_name.as_bytes(), GFP_KERNEL)?;
@@ -196,6 +194,7 @@ impl Drr {
         let table = Arc::new(table, GFP_KERNEL)?;
         let meta_pages = MetaPages::new(meta_max_bytes, random_word()).ok_or(ENOMEM)?;
         let meta_pages = Arc::new(meta_pages, GFP_KERNEL)?;
+        let cache = Arc::new(Cache::new(table.clone(), cache)?, GFP_KERNEL)?;
         let key = hash::Key::new(random_word).ok_or(ENOMEM)?;
         Ok(Arc::new(
             Self {
@@ -203,10 +202,16 @@ impl Drr {
                 sampling: Sampling::new(&key, sampling).ok_or(ENOMEM)?,
                 key,
                 _hotplug: Hotplug::new(table.clone())?,
-                _shrinker: Shrinker::new(pool_name, c"table", table.clone())?,
+                _shrinker: Shrinker::new(
+                    pool_name,
+                    c"table",
+                    Arc::new(cache::Records(cache.clone()), GFP_KERNEL)?,
+                )?,
                 table,
                 _meta_shrinker: Shrinker::new(pool_name, c"metadata", meta_pages.clone())?,
                 meta_pages,
+                _cache_shrinker: Shrinker::new(pool_name, c"cache", cache.clone())?,
+                cache,
                 queue: ReadQueue::new()?,
                 reads: coalesce::Reads::new().ok_or(ENOMEM)?,
                 epochs,

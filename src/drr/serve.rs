@@ -444,7 +444,7 @@ impl Drr {
     }
 
     /// Counts a failure, and drops the record unless its folio was only locked.
-    fn reject(&self, ppn: u64, source: &Source, why: Reject, tally: &mut Tally) {
+    pub(super) fn reject(&self, ppn: u64, source: &Source, why: Reject, tally: &mut Tally) {
         let counter = match why {
             Reject::Locked => {
                 tally.add(Counter::TrylockFails, 1);
@@ -608,7 +608,10 @@ impl Drr {
     /// Makes the records of a batch, and counts how it went.
     pub(super) fn publish(&self, layer: &Layer, batch: &Batch, ticket: &Ticket, tally: &mut Tally) {
         match self.table.publish(batch, ticket, &layer.alive) {
-            Published::Recorded(n) => tally.add(Counter::RecordedPages, n),
+            Published::Recorded(n) => {
+                tally.add(Counter::RecordedPages, n);
+                self.cache.recorded(batch.key(), batch.domain());
+            }
             Published::Cancelled => tally.add(Counter::CancelledPages, batch.pages()),
             Published::NoMemory => {}
         }

@@ -84,6 +84,12 @@ counters! {
     FollowedPages => "followed_pages",
     /// Of these reads, the ones that went on without the other one, which took too long.
     DetachedReads => "detached_reads",
+    /// Pages that left a layer's page cache because a sibling has them (cache management).
+    CacheDroppedPages => "cache_dropped_pages",
+    /// Folios that could have left, but are in use, or needed by a journal.
+    CacheKeptBusy => "cache_kept_busy",
+    /// Folios of which a sibling has only a part.
+    CacheKeptPartial => "cache_kept_partial",
     /// Reads whose recording or verification was put off to a worker, or for which others waited.
     DeferredReads => "deferred_reads",
 }

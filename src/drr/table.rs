@@ -44,6 +44,8 @@ pub(crate) const GROUP_BYTES: usize = 256;
 const BUCKET_LOAD: usize = 4;
 const MIN_BUCKETS: usize = 64;
 const MAX_BUCKETS: usize = 1 << 20;
+/// Keys that [`Table::copied`] tells of at once.
+pub(crate) const COPIED: usize = 8;
 /// Buckets that one insertion into a full table looks through for something to drop.
 const EVICT_SCAN: usize = 64;
 
@@ -96,6 +98,11 @@ impl Sources {
         }
     }
 
+    /// The newest, and the others.
+    pub(crate) fn split_newest(&self) -> Option<(&Source, &[Source])> {
+        self.items.get(..self.len)?.split_first()
+    }
+
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, Source> {
         self.items.get(..self.len).unwrap_or(&[]).iter()
     }
@@ -131,6 +138,16 @@ impl Batch {
         }
         self.set(ppn, &page);
         true
+    }
+
+    /// The key of its pages.
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// The domain of its layer.
+    pub(crate) fn domain(&self) -> u32 {
+        self.id.domain
     }
 
     /// Pages in the batch.
@@ -319,6 +336,19 @@ impl Bucket {
         }
     }
 
+    /// Whether some page of key `key` has more than one record inside `domain`.
+    fn has_copies(&self, key: u64, domain: u32) -> bool {
+        let mut seen = 0;
+        let mut twice = 0;
+        self.for_each(|g| {
+            if g.key == key && g.id.domain == domain {
+                twice |= seen & g.valid;
+                seen |= g.valid;
+            }
+        });
+        twice != 0
+    }
+
     /// Takes the oldest group out.
     fn take_oldest(&mut self) -> Option<Boxed<Group>> {
         let mut left: usize = 0;
@@ -360,13 +390,16 @@ impl Table {
         })
     }
 
-    fn slot(&self, key: u64) -> Option<&Slot> {
+    fn number(&self, key: u64) -> usize {
         // An odd multiplier spreads consecutive keys evenly over the top bits.
         let h = key
             .wrapping_mul(self.seed)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.slots
-            .get(h.checked_shr(self.shift).unwrap_or(0) as usize)
+        h.checked_shr(self.shift).unwrap_or(0) as usize
+    }
+
+    fn slot(&self, key: u64) -> Option<&Slot> {
+        self.slots.get(self.number(key))
     }
 
     /// Groups that are linked now.
@@ -423,6 +456,39 @@ impl Table {
                             layer: g.id.layer,
                             hash: *hash,
                         });
+                    }
+                });
+            });
+        }
+        out
+    }
+
+    /// The number of buckets.
+    pub(crate) fn buckets(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The number of the bucket of key `key`, if some page of that has more than one record inside
+    /// `domain`.
+    pub(crate) fn bucket_with_copies(&self, key: u64, domain: u32) -> Option<usize> {
+        let n = self.number(key);
+        let slot = self.slots.get(n)?;
+        slot.bucket.with(|b| b.has_copies(key, domain)).then_some(n)
+    }
+
+    /// Keys and domains in bucket `n` of which some page has more than one record, as many as fit.
+    pub(crate) fn copied(&self, n: usize) -> [Option<(u64, u32)>; COPIED] {
+        let mut out = [None; COPIED];
+        let mut len: usize = 0;
+        if let Some(slot) = self.slots.get(n) {
+            slot.bucket.with(|b| {
+                b.for_each(|g| {
+                    let this = Some((g.key, g.id.domain));
+                    if !out.contains(&this) && b.has_copies(g.key, g.id.domain) {
+                        if let Some(place) = out.get_mut(len) {
+                            *place = this;
+                            len = len.saturating_add(1);
+                        }
                     }
                 });
             });

@@ -34,7 +34,7 @@ use crate::{
         target::{CtrError, MappedDev, TableRef},
         work::{Work, WorkQueue},
     },
-    drr::Drr,
+    drr::{CachePolicy, Drr},
     meta::Metadata,
     thin::{Job, Thin},
     units::{Chunk, DevId, Geometry, Ppn, Sectors, PAGE_SECTORS, SECTOR_SHIFT},
@@ -150,6 +150,8 @@ pub(crate) struct Params {
     pub(crate) meta_max_bytes: usize,
     /// Whether recording is switched down where it does not pay.
     pub(crate) sampling: bool,
+    /// What becomes of copies of shared pages in memory.
+    pub(crate) cache: CachePolicy,
     /// Seconds until queued writes of a full pool fail; 0: never.
     pub(crate) no_space_timeout: fn() -> u32,
 }
@@ -189,6 +191,7 @@ impl Pool {
             params.table_max_bytes,
             params.meta_max_bytes,
             params.sampling,
+            params.cache,
         )
         .map_err(nomem)?;
         let make = || -> Result<Pool> {
@@ -245,7 +248,8 @@ impl Pool {
             &pool.follower_watch,
         ]
         .into_iter()
-        .try_for_each(|w| w.arm(pool.clone()));
+        .try_for_each(|w| w.arm(pool.clone()))
+        .and_then(|()| pool.drr.start());
         if let Err(e) = armed {
             pool.shut_down();
             return Err(nomem(e));
@@ -260,6 +264,7 @@ impl Pool {
         self.follower_watch.disarm();
         self.work.disarm();
         self.discard_work.disarm();
+        self.drr.shut_down();
     }
 
     /// The pool's name for the log.

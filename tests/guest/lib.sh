@@ -691,6 +691,18 @@ image() {
     FS=$i_fs
 }
 
+# cached FILE…: how many pages of all these files are in the page cache.
+cached() {
+    python3 "$TESTS/cached.py" "$@" | awk '{ n += $1 } END { print n }'
+}
+
+# cached_at_most PAGES FILE…, for wait_for.
+cached_at_most() {
+    c_most=$1
+    shift
+    [ "$(cached "$@")" -le "$c_most" ]
+}
+
 # tree DIR WORD: 32 directories of 40 small files below DIR, with WORD in their names: metadata to read.
 tree() {
     python3 - "$@" <<'END'

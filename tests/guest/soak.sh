@@ -27,6 +27,8 @@ for fs in ext4 xfs; do
 done
 # With verification the disk is always read, so that nobody waits for another's read; without it the models tell what was wrong.
 drr_message verify "${SOAK_VERIFY:-on}"
+# Copies leave under everybody's hands.
+drr_message cache eager
 drr_message stats reset
 
 end=$(($(cut -d. -f1 /proc/uptime) + seconds))
@@ -179,6 +181,7 @@ for side in a b; do
     xfs_repair -n "/dev/mapper/xfs-$side" >"$W/fsck" 2>&1 || fail "xfs_repair of xfs-$side: $(cat "$W/fsck")"
 done
 no_mismatches
+drr_at_least cache_dropped_pages 100
 drr_at_least served_pages 1000
 if [ "${SOAK_VERIFY:-on}" = off ]; then
     drr_at_least followed_pages 16

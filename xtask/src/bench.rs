@@ -37,7 +37,14 @@ pub struct Args {
     ko: Option<PathBuf>,
 }
 
-const NAMES: [&str; 5] = ["sibling-read", "miss", "mapped", "storm", "parallel"];
+const NAMES: [&str; 6] = [
+    "sibling-read",
+    "miss",
+    "mapped",
+    "storm",
+    "memory",
+    "parallel",
+];
 
 /// A figure in the table and in the JSON.
 struct Metric {
@@ -80,7 +87,7 @@ struct Bench {
     devices: Devices,
 }
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench {
         name: "sibling-read",
         cases: &[
@@ -145,6 +152,22 @@ const BENCHES: [Bench; 5] = [
         devices: Devices::Asked,
     },
     Bench {
+        name: "memory",
+        cases: &[
+            ("1", "1 container"),
+            ("8", "8 containers"),
+            ("16", "16 containers"),
+        ],
+        metrics: &[
+            lower("cache", "page cache, and dm-drr's own", "MiB"),
+            lower("again", "all files once more", "ms"),
+            lower("disk", "read from the device for that", "MiB"),
+        ],
+        others: &["overlayfs"],
+        icount: true,
+        devices: Devices::Asked,
+    },
+    Bench {
         name: "parallel",
         cases: &[
             ("1", "1 job"),
@@ -195,6 +218,7 @@ pub fn run(args: Args) -> Result<i32> {
         let dir = "/tmp/bench";
         let files = [
             paths::vm().join(format!("bench/{}.sh", bench.name)),
+            paths::vm().join("bench/containers.sh"),
             paths::vm().join("bench/read.py"),
             paths::vm().join("bench/direct.py"),
             paths::checkout().join("tests/guest/lib.sh"),

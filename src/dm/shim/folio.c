@@ -10,7 +10,9 @@
 #include <linux/highmem.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/pagemap.h>
+#include <linux/pipe_fs_i.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -202,6 +204,63 @@ void drr_source_release(struct page *page)
 
 	folio_unlock(folio);
 	folio_put(folio);
+}
+
+/*
+ * With the folio locked. One pass of a reader counts as one access, or, by
+ * splice, as one for each filling of a pipe (fs/splice.c, PIPE_DEF_BUFFERS).
+ */
+void drr_source_use(struct page *page, struct drr_use *use)
+{
+	struct folio *folio = page_folio(page);
+	int once = max(1L, folio_nr_pages(folio) / PIPE_DEF_BUFFERS);
+
+	use->before = folio_page_idx(folio, page);
+	use->pages = folio_nr_pages(folio);
+	/* mm/swap.c, folio_mark_accessed, for either kind of LRU list. */
+	use->hot = folio_test_active(folio) || folio_test_workingset(folio) ||
+		   folio_lru_refs(folio) > once ||
+		   folio_mapped(folio) || folio_test_mlocked(folio) ||
+		   folio_test_unevictable(folio);
+	use->used = use->hot || folio_test_referenced(folio);
+}
+
+/* Nobody but the page cache and the caller has a reference. */
+static bool drr_folio_is_ours(struct folio *folio)
+{
+	return folio_ref_count(folio) ==
+	       folio_nr_pages(folio) + !!folio_has_private(folio) + 1;
+}
+
+/*
+ * Takes the page's folio, which is locked, clean and referenced once by the
+ * caller, out of the page cache, if it is of a file on the device `own` and
+ * nobody uses it. Does not sleep.
+ *
+ * The locked folio in its mapping keeps the inode until it is out; what
+ * filemap_remove_folio looks at afterwards is kept by RCU, as the inode is freed
+ * by it. filemap_release_folio comes first: it refuses what a journal still
+ * needs, which generic_error_remove_folio would throw away. Whoever finds the
+ * folio in the meantime has a reference, and sees what a truncation would show.
+ */
+bool drr_source_drop(struct page *page, struct block_device *own)
+{
+	struct folio *folio = page_folio(page);
+	struct address_space *mapping = folio->mapping;
+	struct inode *inode = mapping->host;
+	bool done = false;
+
+	if (!inode || !S_ISREG(inode->i_mode) || inode->i_sb->s_bdev != own)
+		return false;
+	if (folio_mapped(folio) || !drr_folio_is_ours(folio))
+		return false;
+	if (!filemap_release_folio(folio, 0) || folio_test_dirty(folio))
+		return false;
+	rcu_read_lock();
+	if (drr_folio_is_ours(folio))
+		done = !generic_error_remove_folio(mapping, folio);
+	rcu_read_unlock();
+	return done;
 }
 
 int drr_source_copy(struct page *source, struct page *to)

@@ -54,6 +54,19 @@ int drr_source_take(u64 pfn, unsigned long mapping, u64 index,
 void drr_source_release(struct page *page);
 int drr_source_copy(struct page *source, struct page *to);
 
+/* The folio of a page of page cache, as its layer uses it. */
+struct drr_use {
+	/* Pages in front of this one in the folio, and in all of it. */
+	u32 before;
+	u32 pages;
+	/* Read at all; read again, mapped, or told to stay. */
+	bool used;
+	bool hot;
+};
+
+void drr_source_use(struct page *page, struct drr_use *use);
+bool drr_source_drop(struct page *page, struct block_device *own);
+
 void *drr_page_map(struct page *page);
 void drr_page_unmap(void *addr);
 void drr_page_fill(struct page *page, u32 offset, const void *from, u32 len);

@@ -273,6 +273,18 @@ proptest! {
                     prop_assert_eq!(present, !got.is_empty());
                 }
             }
+            // Which keys have copies, asked by key and by bucket.
+            for key in 0..=PAGES / 16 + 4 {
+                for domain in 0..2 {
+                    let copied = (key * 16..key * 16 + 16)
+                        .any(|ppn| model.sources(ppn, domain).len() > 1);
+                    let bucket = table.bucket_with_copies(key, domain);
+                    prop_assert_eq!(bucket.is_some(), copied, "key {} in domain {}", key, domain);
+                    if let Some(n) = bucket {
+                        prop_assert!(table.copied(n).contains(&Some((key, domain))));
+                    }
+                }
+            }
             for layer in 1..7 {
                 let n: usize = model.keys.values().flatten()
                     .filter(|g| g.layer == layer).map(|g| g.pages.len()).sum();
@@ -319,6 +331,26 @@ fn the_newest_source_comes_first() {
     publish(&table, &[5], page(2));
     let layers: Vec<_> = sources(&table, 5).iter().map(|s| s.layer).collect();
     assert_eq!(layers, [2, 3, 1]);
+}
+
+#[test]
+fn a_page_is_copied_when_it_has_two_sources_in_one_domain() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    publish(&table, &[5], page(1));
+    publish(&table, &[6], page(2));
+    let elsewhere = Page {
+        domain: 1,
+        ..page(3)
+    };
+    publish(&table, &[5], elsewhere);
+    assert_eq!(table.bucket_with_copies(0, 0), None);
+    publish(&table, &[5], page(2));
+    let bucket = table.bucket_with_copies(0, 0).unwrap();
+    assert_eq!(
+        table.copied(bucket).iter().flatten().collect::<Vec<_>>(),
+        [&(0, 0)]
+    );
+    assert_eq!(table.bucket_with_copies(0, 1), None);
 }
 
 #[test]

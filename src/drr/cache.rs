@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One copy in memory: copies of a shared page leave the page cache of the layers that use them less,
+//! because a sibling can give them back at memory's speed (HP-Mapper's removal of duplicates; SoCC 2019).
+//!
+//! The access table tells which pages several layers have. A worker looks at each of them where it is, and
+//! lets one stay: the newest, or one that is in use more than the others (read more than once since it came,
+//! or mapped). What leaves is a whole folio of a file, clean, unmapped, without anybody's reference, that no
+//! journal needs, and of which the table knows another source for every page. So nothing is lost but time,
+//! should the other source go before it is asked; and a record is as weak here as anywhere: it only says
+//! where to look.
+//!
+//! - `off`: everything stays.
+//! - `pressure`: when the system reclaims memory, copies are looked for, in the order of the table.
+//! - `eager`: besides, whatever is read or served again loses its older copies soon after.
+//!
+//! No reference or lock on a folio outlives one look, and none on an inode is taken. Neighbours: dm/folio.rs
+//! (the look, and the removal), table.rs (who has what), serve.rs (`Drr::publish` asks).
+
+use super::{
+    platform::{array, Array},
+    stats::{Counter, Tally},
+    table::{Source, Table, GROUP_PAGES, GROUP_SHIFT},
+    Drr, Layer,
+};
+use crate::dm::{
+    folio::{LockedSource, Reject, Use},
+    shrinker::Shrink,
+    work::{Work, WorkQueue},
+};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use kernel::{prelude::*, sync::Arc};
+
+/// Between what makes a copy and the look at it: what was read ahead is not told from what nobody wants
+/// before its reader has come to it. In milliseconds.
+const DELAY_MS: u32 = 100;
+/// Buckets of the table in one run of the work that looks for what the system wants back.
+const WALK: usize = 1024;
+
+/// What becomes of copies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CachePolicy {
+    Off,
+    Pressure,
+    Eager,
+}
+
+/// Policies, by their numbers as a module parameter, and their words in messages.
+const POLICIES: [(CachePolicy, &str); 3] = [
+    (CachePolicy::Off, "off"),
+    (CachePolicy::Pressure, "pressure"),
+    (CachePolicy::Eager, "eager"),
+];
+
+impl CachePolicy {
+    /// By its number as a module parameter.
+    pub(crate) fn from_param(n: u32) -> Option<Self> {
+        POLICIES.get(n as usize).map(|(policy, _)| *policy)
+    }
+
+    /// By its word in a message; EINVAL for any other.
+    pub(super) fn from_word(word: &str) -> Result<Self> {
+        POLICIES
+            .iter()
+            .find(|(_, name)| *name == word)
+            .map(|(policy, _)| *policy)
+            .ok_or(EINVAL)
+    }
+}
+
+/// Cache management of one pool.
+pub(crate) struct Cache {
+    policy: AtomicU32,
+    /// A bit for each bucket of the table: it is to be looked through.
+    marks: Array<AtomicU64>,
+    /// Pages that the system wants back, and how many buckets are left to be looked through for them.
+    wanted: AtomicUsize,
+    left: AtomicUsize,
+    hand: AtomicUsize,
+    /// The last walk through the table has found nothing, and nothing has been recorded since.
+    barren: AtomicBool,
+    table: Arc<Table>,
+    wq: WorkQueue,
+    work: Work<Drr>,
+}
+
+impl Cache {
+    /// Process context; sleeps.
+    pub(super) fn new(table: Arc<Table>, policy: CachePolicy) -> Result<Self> {
+        let words = table.buckets().div_ceil(u64::BITS as usize);
+        Ok(Self {
+            policy: AtomicU32::new(policy as u32),
+            marks: array(words, |_| AtomicU64::new(0)).ok_or(ENOMEM)?,
+            wanted: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
+            barren: AtomicBool::new(false),
+            table,
+            wq: WorkQueue::ordered(c"dm-drr-cache")?,
+            work: Work::new(Drr::manage_cache)?,
+        })
+    }
+
+    /// The policy in force. Any context.
+    pub(super) fn policy(&self) -> CachePolicy {
+        CachePolicy::from_param(self.policy.load(Ordering::Relaxed)).unwrap_or(CachePolicy::Off)
+    }
+
+    pub(super) fn set_policy(&self, policy: CachePolicy) {
+        self.policy.store(policy as u32, Ordering::Relaxed);
+        self.barren.store(false, Ordering::Relaxed);
+        if policy == CachePolicy::Eager {
+            self.walk(usize::MAX);
+        }
+    }
+
+    /// Pages of `key` have been recorded. Any context but NMI.
+    pub(super) fn recorded(&self, key: u64, domain: u32) {
+        let policy = self.policy();
+        if policy == CachePolicy::Off {
+            return;
+        }
+        if self.barren.load(Ordering::Relaxed) {
+            self.barren.store(false, Ordering::Relaxed);
+        }
+        if policy != CachePolicy::Eager {
+            return;
+        }
+        if let Some(bucket) = self.table.bucket_with_copies(key, domain) {
+            let (word, bit) = (bucket / u64::BITS as usize, bucket as u32 % u64::BITS);
+            if let Some(word) = self.marks.get(word) {
+                word.fetch_or(1u64.checked_shl(bit).unwrap_or(0), Ordering::Relaxed);
+            }
+            self.work.queue_after(&self.wq, DELAY_MS);
+        }
+    }
+
+    fn may_have_copies(&self) -> bool {
+        self.policy() != CachePolicy::Off && !self.barren.load(Ordering::Relaxed)
+    }
+
+    /// Has all of the table looked through until so many pages have left. Any context but NMI.
+    fn walk(&self, pages: usize) {
+        let _ = self
+            .wanted
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                Some(n.saturating_add(pages))
+            });
+        self.left.store(self.table.buckets(), Ordering::Relaxed);
+        self.work.queue(&self.wq);
+    }
+}
+
+/// What is told here leaves a moment later, and where it is looked for nobody waits.
+impl Shrink for Cache {
+    fn count(&self) -> usize {
+        if self.may_have_copies() {
+            self.table.groups().saturating_mul(GROUP_PAGES)
+        } else {
+            0
+        }
+    }
+
+    fn shrink(&self, n: usize) -> usize {
+        if !self.may_have_copies() {
+            return 0;
+        }
+        self.walk(n);
+        n
+    }
+}
+
+/// The access table's memory. A record tells where a copy is that takes 256 times as much: the copies go
+/// first.
+pub(super) struct Records(pub(super) Arc<Cache>);
+
+impl Shrink for Records {
+    fn count(&self) -> usize {
+        if self.0.may_have_copies() {
+            0
+        } else {
+            self.0.table.groups()
+        }
+    }
+
+    fn shrink(&self, groups: usize) -> usize {
+        self.0.table.shrink(groups)
+    }
+}
+
+impl Drr {
+    /// Begins cache management, which holds a reference to `self` until [`Self::shut_down`]. Process
+    /// context.
+    pub(crate) fn start(self: &Arc<Self>) -> Result {
+        self.cache.work.arm(self.clone())
+    }
+
+    /// Ends it for good. Process context; sleeps.
+    pub(crate) fn shut_down(&self) {
+        self.cache.work.disarm();
+    }
+
+    /// The work.
+    fn manage_cache(self: &Arc<Self>) {
+        let cache = &self.cache;
+        if cache.policy() == CachePolicy::Off {
+            return;
+        }
+        for (n, word) in cache.marks.iter().enumerate() {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut bits = word.swap(0, Ordering::Relaxed);
+            while bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                bits &= bits.wrapping_sub(1);
+                self.thin_out(n.saturating_mul(u64::BITS as usize).saturating_add(bit));
+            }
+        }
+        self.walk_on();
+    }
+
+    /// A part of the walk for what the system wants back.
+    fn walk_on(&self) {
+        let cache = &self.cache;
+        for _ in 0..WALK {
+            if cache.wanted.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            let step = |n: usize| n.checked_sub(1);
+            let left = cache
+                .left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+            if left.is_err() {
+                // All of it has been looked through; whatever is still wanted is not here.
+                cache.barren.store(true, Ordering::Relaxed);
+                cache.wanted.store(0, Ordering::Relaxed);
+                return;
+            }
+            let hand = cache.hand.fetch_add(1, Ordering::Relaxed);
+            let gone = self.thin_out(hand.checked_rem(self.table.buckets()).unwrap_or(0));
+            let _ = cache
+                .wanted
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                    Some(n.saturating_sub(gone as usize))
+                });
+        }
+        cache.work.queue(&cache.wq);
+    }
+
+    /// Thins out the pages of one bucket of the table; how many left.
+    fn thin_out(&self, bucket: usize) -> u32 {
+        // Before any folio is locked: whoever holds it may allocate memory, for which reclaim may wait for
+        // a folio.
+        let state = self.state.read();
+        let mut gone: u32 = 0;
+        for (key, domain) in self.table.copied(bucket).into_iter().flatten() {
+            let mut thinning = Thinning {
+                drr: self,
+                layers: &state.active,
+                domain,
+                gone: 0,
+                tally: Tally::new(),
+            };
+            for slot in 0..GROUP_PAGES as u64 {
+                thinning.page((key << GROUP_SHIFT) | slot);
+            }
+            self.stats.add(&thinning.tally);
+            gone = gone.saturating_add(thinning.gone);
+        }
+        gone
+    }
+}
+
+/// One look at the pages of a key.
+struct Thinning<'a> {
+    drr: &'a Drr,
+    /// Held for as long as folios are locked.
+    layers: &'a [Arc<Layer>],
+    domain: u32,
+    /// Pages that have left.
+    gone: u32,
+    tally: Tally,
+}
+
+impl Thinning<'_> {
+    /// Lets one copy of a page stay, and what is in use.
+    fn page(&mut self, ppn: u64) {
+        let sources = self.drr.table.sources(ppn, self.domain);
+        let Some((newest, older)) = sources.split_newest().filter(|(_, o)| !o.is_empty()) else {
+            return;
+        };
+        // Only looked at: it is unlocked again.
+        let Some(keeper) = self.look(ppn, newest).map(|(_, usage)| usage) else {
+            // Another one is the newest the next time.
+            return;
+        };
+        let mut other_is_hot = false;
+        for source in older {
+            match self.look(ppn, source) {
+                Some((_, usage)) if usage.hot => other_is_hot = true,
+                Some((page, usage)) => self.let_go(ppn, source, page, &usage),
+                None => {}
+            }
+        }
+        // What was read ahead is wanted soon, unless somebody has been there.
+        if other_is_hot && keeper.used && !keeper.hot {
+            if let Some((page, usage)) = self.look(ppn, newest) {
+                self.let_go(ppn, newest, page, &usage);
+            }
+        }
+    }
+
+    /// Locks a source and sees how it is used.
+    fn look(&mut self, ppn: u64, source: &Source) -> Option<(LockedSource, Use)> {
+        match LockedSource::take(source.pfn, source.mapping, source.index) {
+            Ok(page) => {
+                let usage = page.usage();
+                Some((page, usage))
+            }
+            Err(Reject::Locked) => None,
+            Err(why) => {
+                self.drr.reject(ppn, source, why, &mut self.tally);
+                None
+            }
+        }
+    }
+
+    /// Takes the folio of a source out of the page cache, if all of it has other sources.
+    fn let_go(&mut self, ppn: u64, source: &Source, page: LockedSource, usage: &Use) {
+        let all = 0..usage.pages;
+        if !all
+            .clone()
+            .all(|n| self.record(ppn, source, usage, n).is_some())
+        {
+            self.tally.add(Counter::CacheKeptPartial, 1);
+            return;
+        }
+        let layer = self.layers.iter().find(|l| l.serial == source.layer);
+        if !layer.is_some_and(|layer| page.drop_from_cache(layer.own)) {
+            self.tally.add(Counter::CacheKeptBusy, 1);
+            return;
+        }
+        self.tally.add(Counter::CacheDroppedPages, usage.pages);
+        self.gone = self.gone.saturating_add(usage.pages);
+        for n in all {
+            if let Some((ppn, record)) = self.record(ppn, source, usage, n) {
+                self.drr.table.forget(ppn, &record);
+            }
+        }
+    }
+
+    /// For page `n` of the folio of `source`: the page of the data device, and the record that leads to
+    /// the folio, if there is another one beside it.
+    fn record(&self, ppn: u64, source: &Source, usage: &Use, n: u32) -> Option<(u64, Source)> {
+        let shift = |v: u64| {
+            v.checked_sub(u64::from(usage.before))
+                .and_then(|v| v.checked_add(u64::from(n)))
+        };
+        let (ppn, index) = (shift(ppn)?, shift(source.index)?);
+        let is_this =
+            |s: &Source| s.layer == source.layer && s.mapping == source.mapping && s.index == index;
+        let sources = self.drr.table.sources(ppn, self.domain);
+        let this = sources.iter().find(|s| is_this(s))?;
+        sources.iter().any(|s| !is_this(s)).then_some((ppn, *this))
+    }
+}

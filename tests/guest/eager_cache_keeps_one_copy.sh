@@ -1,0 +1,60 @@
+#!/bin/sh
+# Four siblings read the same file: with cache=eager one copy of it stays in memory, without it four. Who has lost its copy has it back
+# from a sibling, without the disk.
+# vm: timeout=120
+. "$TESTS/lib.sh"
+
+for FS_TYPE in ext4 xfs; do
+    if [ "$FS_TYPE" = ext4 ]; then set -- ext4 64 -b 4096; else set -- xfs 320; fi
+    DATA_MIB=512 image "$@"
+    message create_snap 3 1
+    message create_snap 4 1
+    thin c 3 "$(($(sectors /dev/mapper/a) / 2048))"
+    thin d 4 "$(($(sectors /dev/mapper/a) / 2048))"
+    options=ro
+    if [ "$FS" = xfs ]; then options=ro,norecovery,nouuid; fi
+    files=
+    for name in a b c d; do
+        files="$files $(mounted $name $options)/file"
+    done
+    pages=4096
+    read_all() {
+        for file in $files; do
+            cmp "$file" "$W/file" || fail "$file is not what was written"
+        done
+    }
+
+    drr_message stats reset
+    read_all
+    # shellcheck disable=SC2086 # several words
+    at_least "pages cached of $FS files, copies staying" "$(cached $files)" $((4 * pages))
+    if has_drr; then
+        drr_is cache_dropped_pages 0
+        # What is there already goes when the policy changes.
+        message cache eager
+        # shellcheck disable=SC2086
+        wait_for 10 cached_at_most $((pages * 11 / 10)) $files
+        drr_at_least cache_dropped_pages $((pages * 29 / 10))
+    fi
+    # Again and again nobody needs the disk, and no more than one copy stays.
+    before=$(sectors_read "$DATA")
+    read_all
+    read_all
+    read=$(($(sectors_read "$DATA") - before))
+    at_most "sectors read from disk with $FS" "$read" 512
+    if has_drr; then
+        # shellcheck disable=SC2086
+        wait_for 10 cached_at_most $((pages * 11 / 10)) $files
+        drr_at_least served_pages $((pages * 6))
+        drr_is hash_rejects 0
+        message cache off
+        read_all
+        # shellcheck disable=SC2086
+        at_least "pages cached, copies staying again" "$(cached $files)" $((4 * pages))
+    fi
+    for name in a b c d; do
+        umount "$MNT/$name"
+        remove $name
+    done
+    pool_remove pool
+done

@@ -1,0 +1,34 @@
+#!/bin/sh
+# cache=eager: file systems are unmounted, devices removed and caches dropped just when their copies are to leave, many times.
+# vm: timeout=200
+. "$TESTS/lib.sh"
+
+only drr dropin
+image ext4 64 -b 4096
+remove a b
+message cache eager
+round=0
+while [ "$round" -lt 20 ]; do
+    round=$((round + 1))
+    thin a 1 64
+    thin b 2 64
+    mount_ab ro,noload
+    cat "$A/file" "$B/file" >/dev/null
+    # From at once to longer than copies are left alone.
+    sleep "0.$((round % 4 * 5))"
+    case $((round % 3)) in
+    0) echo 3 >/proc/sys/vm/drop_caches ;;
+    1) cat "$A/file" >/dev/null ;;
+    esac
+    umount "$A"
+    umount "$B"
+    remove a b
+done
+drr_at_least cache_dropped_pages 4096
+thin a 1 64
+A=$(mounted a ro,noload)
+cmp "$A/file" "$W/file"
+umount "$A"
+remove a
+pool_remove pool
+unload dm_drr
