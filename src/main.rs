@@ -50,7 +50,7 @@ module! {
         },
         cache: u32 {
             default: 0,
-            description: "Copies of shared pages in memory: 0 stay, 1 leave when memory is reclaimed, 2 leave soon",
+            description: "Copies of shared pages in memory: 0 stay, 1 all but one leave when memory is reclaimed, 2 all but two leave soon",
         },
     },
 }

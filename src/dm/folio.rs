@@ -141,6 +141,7 @@ impl LockedSource {
 }
 
 /// A folio of page cache, as its layer uses it.
+#[derive(Clone, Copy)]
 pub(crate) struct Use {
     /// Pages in front of the one in question in its folio.
     pub(crate) before: u32,

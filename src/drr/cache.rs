@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One copy in memory: copies of a shared page leave the page cache of the layers that use them less,
-//! because a sibling can give them back at memory's speed (HP-Mapper's removal of duplicates; SoCC 2019).
-//!
-//! The access table tells which pages several layers have. A worker looks at each of them where it is, and
-//! lets one stay: the newest, or one that is in use more than the others (read more than once since it came,
-//! or mapped). What leaves is a whole folio of a file, clean, unmapped, without anybody's reference, that no
-//! journal needs, and of which the table knows another source for every page. So nothing is lost but time,
-//! should the other source go before it is asked; and a record is as weak here as anywhere: it only says
-//! where to look.
+//! Copies in memory: shared pages leave the page caches of layers that use them less, because a sibling
+//! can give them back at memory's speed (HP-Mapper's removal of duplicates; SoCC 2019).
 //!
 //! - `off`: everything stays.
-//! - `pressure`: when the system reclaims memory, copies are looked for, in the order of the table.
-//! - `eager`: besides, whatever is read or served again loses its older copies soon after.
+//! - `pressure`: when the system reclaims memory, all copies but one are looked for, in the order of the
+//!   table.
+//! - `eager`: besides, of whatever is read or served two copies stay, the others leave soon. Two, so that
+//!   nobody has to ask the disk when one of two containers ends, or is short of memory of its own.
+//!
+//! The access table tells which pages several layers have. A worker looks at each of them where it is. What
+//! is hot stays (read more than once since it came, or mapped), then the newest, then the oldest, which
+//! has been there for everybody else. What leaves is a whole folio of a file, clean, unmapped, without anybody's
+//! reference, that no journal needs, and of which the table knows another source for every page. So
+//! nothing is lost but time, should the other source go before it is asked; and a record is as weak here
+//! as anywhere: it only says where to look.
 //!
 //! No reference or lock on a folio outlives one look, and none on an inode is taken. Neighbours: dm/folio.rs
 //! (the look, and the removal), table.rs (who has what), serve.rs (`Drr::publish` asks).
@@ -20,7 +22,7 @@
 use super::{
     platform::{array, Array},
     stats::{Counter, Tally},
-    table::{Source, Table, GROUP_PAGES, GROUP_SHIFT},
+    table::{Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
     Drr, Layer,
 };
 use crate::dm::{
@@ -34,6 +36,9 @@ use kernel::{prelude::*, sync::Arc};
 /// Between what makes a copy and the look at it: what was read ahead is not told from what nobody wants
 /// before its reader has come to it. In milliseconds.
 const DELAY_MS: u32 = 100;
+/// Copies that stay when nobody asks for memory, and when the system does.
+const AT_EASE: usize = 2;
+const UNDER_PRESSURE: usize = 1;
 /// Buckets of the table in one run of the work that looks for what the system wants back.
 const WALK: usize = 1024;
 
@@ -110,7 +115,10 @@ impl Cache {
         self.policy.store(policy as u32, Ordering::Relaxed);
         self.barren.store(false, Ordering::Relaxed);
         if policy == CachePolicy::Eager {
-            self.walk(usize::MAX);
+            for word in self.marks.iter() {
+                word.store(u64::MAX, Ordering::Relaxed);
+            }
+            self.work.queue(&self.wq);
         }
     }
 
@@ -126,7 +134,7 @@ impl Cache {
         if policy != CachePolicy::Eager {
             return;
         }
-        if let Some(bucket) = self.table.bucket_with_copies(key, domain) {
+        if let Some(bucket) = self.table.bucket_with_copies(key, domain, AT_EASE) {
             let (word, bit) = (bucket / u64::BITS as usize, bucket as u32 % u64::BITS);
             if let Some(word) = self.marks.get(word) {
                 word.fetch_or(1u64.checked_shl(bit).unwrap_or(0), Ordering::Relaxed);
@@ -214,7 +222,8 @@ impl Drr {
             while bits != 0 {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits.wrapping_sub(1);
-                self.thin_out(n.saturating_mul(u64::BITS as usize).saturating_add(bit));
+                let bucket = n.saturating_mul(u64::BITS as usize).saturating_add(bit);
+                self.thin_out(bucket, AT_EASE);
             }
         }
         self.walk_on();
@@ -238,7 +247,8 @@ impl Drr {
                 return;
             }
             let hand = cache.hand.fetch_add(1, Ordering::Relaxed);
-            let gone = self.thin_out(hand.checked_rem(self.table.buckets()).unwrap_or(0));
+            let bucket = hand.checked_rem(self.table.buckets()).unwrap_or(0);
+            let gone = self.thin_out(bucket, UNDER_PRESSURE);
             let _ = cache
                 .wanted
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
@@ -248,17 +258,18 @@ impl Drr {
         cache.work.queue(&cache.wq);
     }
 
-    /// Thins out the pages of one bucket of the table; how many left.
-    fn thin_out(&self, bucket: usize) -> u32 {
+    /// Thins out the pages of one bucket of the table to `keep` copies; how many pages left.
+    fn thin_out(&self, bucket: usize, keep: usize) -> u32 {
         // Before any folio is locked: whoever holds it may allocate memory, for which reclaim may wait for
         // a folio.
         let state = self.state.read();
         let mut gone: u32 = 0;
-        for (key, domain) in self.table.copied(bucket).into_iter().flatten() {
+        for (key, domain) in self.table.copied(bucket, keep).into_iter().flatten() {
             let mut thinning = Thinning {
                 drr: self,
                 layers: &state.active,
                 domain,
+                keep,
                 gone: 0,
                 tally: Tally::new(),
             };
@@ -278,35 +289,45 @@ struct Thinning<'a> {
     /// Held for as long as folios are locked.
     layers: &'a [Arc<Layer>],
     domain: u32,
+    /// Copies that stay.
+    keep: usize,
     /// Pages that have left.
     gone: u32,
     tally: Tally,
 }
 
 impl Thinning<'_> {
-    /// Lets one copy of a page stay, and what is in use.
+    /// Lets the best copies of a page stay, and whatever is in use.
     fn page(&mut self, ppn: u64) {
         let sources = self.drr.table.sources(ppn, self.domain);
-        let Some((newest, older)) = sources.split_newest().filter(|(_, o)| !o.is_empty()) else {
+        if sources.iter().len() <= self.keep {
             return;
-        };
-        // Only looked at: it is unlocked again.
-        let Some(keeper) = self.look(ppn, newest).map(|(_, usage)| usage) else {
-            // Another one is the newest the next time.
-            return;
-        };
-        let mut other_is_hot = false;
-        for source in older {
-            match self.look(ppn, source) {
-                Some((_, usage)) if usage.hot => other_is_hot = true,
-                Some((page, usage)) => self.let_go(ppn, source, page, &usage),
-                None => {}
+        }
+        // Only looked at, one after the other: they are unlocked again. Newest first.
+        let mut copies: [Option<(Source, Use)>; MAX_SOURCES] = [None; MAX_SOURCES];
+        let mut len: usize = 0;
+        for source in sources.iter() {
+            if let Some((_, usage)) = self.look(ppn, source) {
+                if let Some(copy) = copies.get_mut(len) {
+                    *copy = Some((*source, usage));
+                    len = len.saturating_add(1);
+                }
             }
         }
-        // What was read ahead is wanted soon, unless somebody has been there.
-        if other_is_hot && keeper.used && !keeper.hot {
-            if let Some((page, usage)) = self.look(ppn, newest) {
-                self.let_go(ppn, newest, page, &usage);
+        let hot = copies.iter().flatten().filter(|(_, u)| u.hot).count();
+        let mut spare = len.saturating_sub(self.keep);
+        let oldest = len.saturating_sub(1);
+        for n in Iterator::chain(1..oldest, [oldest, 0]) {
+            let Some(Some((source, usage))) = copies.get(n) else {
+                continue;
+            };
+            // Of the newest, what was read ahead is wanted soon: it has to have been read.
+            let may_leave = !usage.hot && (n != 0 || (usage.used && hot >= self.keep));
+            if spare == 0 || !may_leave {
+                continue;
+            }
+            if let Some((page, usage)) = self.look(ppn, source) {
+                spare = spare.saturating_sub(self.let_go(ppn, source, page, &usage).into());
             }
         }
     }
@@ -326,20 +347,20 @@ impl Thinning<'_> {
         }
     }
 
-    /// Takes the folio of a source out of the page cache, if all of it has other sources.
-    fn let_go(&mut self, ppn: u64, source: &Source, page: LockedSource, usage: &Use) {
+    /// Takes the folio of a source out of the page cache, if all of it has other sources; whether it is out.
+    fn let_go(&mut self, ppn: u64, source: &Source, page: LockedSource, usage: &Use) -> bool {
         let all = 0..usage.pages;
         if !all
             .clone()
             .all(|n| self.record(ppn, source, usage, n).is_some())
         {
             self.tally.add(Counter::CacheKeptPartial, 1);
-            return;
+            return false;
         }
         let layer = self.layers.iter().find(|l| l.serial == source.layer);
         if !layer.is_some_and(|layer| page.drop_from_cache(layer.own)) {
             self.tally.add(Counter::CacheKeptBusy, 1);
-            return;
+            return false;
         }
         self.tally.add(Counter::CacheDroppedPages, usage.pages);
         self.gone = self.gone.saturating_add(usage.pages);
@@ -348,6 +369,7 @@ impl Thinning<'_> {
                 self.drr.table.forget(ppn, &record);
             }
         }
+        true
     }
 
     /// For page `n` of the folio of `source`: the page of the data device, and the record that leads to

@@ -98,11 +98,6 @@ impl Sources {
         }
     }
 
-    /// The newest, and the others.
-    pub(crate) fn split_newest(&self) -> Option<(&Source, &[Source])> {
-        self.items.get(..self.len)?.split_first()
-    }
-
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, Source> {
         self.items.get(..self.len).unwrap_or(&[]).iter()
     }
@@ -336,17 +331,21 @@ impl Bucket {
         }
     }
 
-    /// Whether some page of key `key` has more than one record inside `domain`.
-    fn has_copies(&self, key: u64, domain: u32) -> bool {
-        let mut seen = 0;
-        let mut twice = 0;
+    /// Whether some page of key `key` has more than `n` records inside `domain`.
+    fn has_copies(&self, key: u64, domain: u32, n: usize) -> bool {
+        // Which pages have more than 0, 1, ... records.
+        let mut more_than = [0; MAX_SOURCES];
         self.for_each(|g| {
             if g.key == key && g.id.domain == domain {
-                twice |= seen & g.valid;
-                seen |= g.valid;
+                let mut add = g.valid;
+                for pages in &mut more_than {
+                    let carry = *pages & add;
+                    *pages |= add;
+                    add = carry;
+                }
             }
         });
-        twice != 0
+        more_than.get(n).is_some_and(|pages| *pages != 0)
     }
 
     /// Takes the oldest group out.
@@ -468,23 +467,24 @@ impl Table {
         self.slots.len()
     }
 
-    /// The number of the bucket of key `key`, if some page of that has more than one record inside
+    /// The number of the bucket of key `key`, if some page of that has more than `n` records inside
     /// `domain`.
-    pub(crate) fn bucket_with_copies(&self, key: u64, domain: u32) -> Option<usize> {
-        let n = self.number(key);
-        let slot = self.slots.get(n)?;
-        slot.bucket.with(|b| b.has_copies(key, domain)).then_some(n)
+    pub(crate) fn bucket_with_copies(&self, key: u64, domain: u32, n: usize) -> Option<usize> {
+        let number = self.number(key);
+        let slot = self.slots.get(number)?;
+        let has = slot.bucket.with(|b| b.has_copies(key, domain, n));
+        has.then_some(number)
     }
 
-    /// Keys and domains in bucket `n` of which some page has more than one record, as many as fit.
-    pub(crate) fn copied(&self, n: usize) -> [Option<(u64, u32)>; COPIED] {
+    /// Keys and domains in bucket `number` of which some page has more than `n` records, as many as fit.
+    pub(crate) fn copied(&self, number: usize, n: usize) -> [Option<(u64, u32)>; COPIED] {
         let mut out = [None; COPIED];
         let mut len: usize = 0;
-        if let Some(slot) = self.slots.get(n) {
+        if let Some(slot) = self.slots.get(number) {
             slot.bucket.with(|b| {
                 b.for_each(|g| {
                     let this = Some((g.key, g.id.domain));
-                    if !out.contains(&this) && b.has_copies(g.key, g.id.domain) {
+                    if !out.contains(&this) && b.has_copies(g.key, g.id.domain, n) {
                         if let Some(place) = out.get_mut(len) {
                             *place = this;
                             len = len.saturating_add(1);

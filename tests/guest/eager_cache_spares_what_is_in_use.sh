@@ -1,25 +1,34 @@
 #!/bin/sh
-# With cache=eager the copy that leaves is the one that is used less: one that is read again and again stays, and one that is mapped.
+# With cache=eager the copies that leave are those that are used less: one that is read again and again stays, and one that is mapped.
 # vm: timeout=120
 . "$TESTS/lib.sh"
 
 only drr dropin
 image ext4 64 -b 4096
+message create_snap 3 1
+message create_snap 4 1
+thin c 3 64
+thin d 4 64
 mount_ab ro,noload
+C=$(mounted c ro,noload)
+D=$(mounted d ro,noload)
 pages=4096
 message cache eager
 
-# Read again and again.
+# Neither the newest nor the oldest, but read again and again.
+cmp "$A/file" "$W/file"
 for _ in 1 2 3; do
-    cmp "$A/file" "$W/file"
+    cmp "$B/file" "$W/file"
 done
-cmp "$B/file" "$W/file"
-wait_for 10 cached_at_most $((pages / 10)) "$B/file"
-at_least "cached pages of the busy sibling" "$(cached "$A/file")" $((pages * 9 / 10))
+cmp "$C/file" "$W/file"
+cmp "$D/file" "$W/file"
+wait_for 10 cached_at_most $((pages * 22 / 10)) "$A/file" "$B/file" "$C/file" "$D/file"
+at_least "cached pages of the busy sibling" "$(cached "$B/file")" $((pages * 9 / 10))
 
 # Mapped: by somebody who sleeps on it.
 drop_caches
-python3 - "$A/file" "$W/mapped" <<'END' &
+cmp "$A/file" "$W/file"
+python3 - "$B/file" "$W/mapped" <<'END' &
 import mmap, sys, time
 with open(sys.argv[1], "rb") as f:
     m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
@@ -31,7 +40,8 @@ sleeper=$!
 echo "$sleeper" >>"$W/pids"
 is_mapped() { [ -e "$W/mapped" ]; }
 wait_for 20 is_mapped
-cmp "$B/file" "$W/file"
-sleep 1
-at_least "cached pages of the sibling that has it mapped" "$(cached "$A/file")" $((pages * 9 / 10))
+cmp "$C/file" "$W/file"
+cmp "$D/file" "$W/file"
+wait_for 10 cached_at_most $((pages * 22 / 10)) "$A/file" "$B/file" "$C/file" "$D/file"
+at_least "cached pages of the sibling that has it mapped" "$(cached "$B/file")" $((pages * 9 / 10))
 kill "$sleeper"

@@ -6,14 +6,17 @@
 only drr dropin
 image ext4 64 -b 4096
 remove a b
+message create_snap 3 1
 message cache eager
 round=0
 while [ "$round" -lt 20 ]; do
     round=$((round + 1))
     thin a 1 64
     thin b 2 64
+    thin c 3 64
     mount_ab ro,noload
-    cat "$A/file" "$B/file" >/dev/null
+    C=$(mounted c ro,noload)
+    cat "$A/file" "$B/file" "$C/file" >/dev/null
     # From at once to longer than copies are left alone.
     sleep "0.$((round % 4 * 5))"
     case $((round % 3)) in
@@ -22,7 +25,8 @@ while [ "$round" -lt 20 ]; do
     esac
     umount "$A"
     umount "$B"
-    remove a b
+    umount "$C"
+    remove a b c
 done
 drr_at_least cache_dropped_pages 4096
 thin a 1 64

@@ -276,12 +276,14 @@ proptest! {
             // Which keys have copies, asked by key and by bucket.
             for key in 0..=PAGES / 16 + 4 {
                 for domain in 0..2 {
-                    let copied = (key * 16..key * 16 + 16)
-                        .any(|ppn| model.sources(ppn, domain).len() > 1);
-                    let bucket = table.bucket_with_copies(key, domain);
-                    prop_assert_eq!(bucket.is_some(), copied, "key {} in domain {}", key, domain);
-                    if let Some(n) = bucket {
-                        prop_assert!(table.copied(n).contains(&Some((key, domain))));
+                    for n in 1..MAX_SOURCES {
+                        let copied = (key * 16..key * 16 + 16)
+                            .any(|ppn| model.sources(ppn, domain).len() > n);
+                        let bucket = table.bucket_with_copies(key, domain, n);
+                        prop_assert_eq!(bucket.is_some(), copied, "key {} in domain {}", key, domain);
+                        if let Some(b) = bucket {
+                            prop_assert!(table.copied(b, n).contains(&Some((key, domain))));
+                        }
                     }
                 }
             }
@@ -343,14 +345,14 @@ fn a_page_is_copied_when_it_has_two_sources_in_one_domain() {
         ..page(3)
     };
     publish(&table, &[5], elsewhere);
-    assert_eq!(table.bucket_with_copies(0, 0), None);
+    assert_eq!(table.bucket_with_copies(0, 0, 1), None);
     publish(&table, &[5], page(2));
-    let bucket = table.bucket_with_copies(0, 0).unwrap();
+    let bucket = table.bucket_with_copies(0, 0, 1).unwrap();
     assert_eq!(
-        table.copied(bucket).iter().flatten().collect::<Vec<_>>(),
+        table.copied(bucket, 1).iter().flatten().collect::<Vec<_>>(),
         [&(0, 0)]
     );
-    assert_eq!(table.bucket_with_copies(0, 1), None);
+    assert_eq!(table.bucket_with_copies(0, 1, 1), None);
 }
 
 #[test]
