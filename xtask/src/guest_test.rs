@@ -31,6 +31,8 @@ pub struct Needs {
     pub root: Root,
     /// MiB
     pub mem: u32,
+    /// MiB of it that can be taken off line
+    pub movable: u32,
     pub smp: u32,
     pub disks: Vec<String>,
     pub image: bool,
@@ -174,6 +176,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
         needs: Needs {
             root: Root::Initramfs,
             mem: 1024,
+            movable: 0,
             smp: 2,
             disks: Vec::new(),
             image: false,
@@ -216,6 +219,7 @@ fn parse(name: &str, text: &str) -> Result<Test> {
                     }
                 }
                 "mem" => test.needs.mem = number()?,
+                "movable" => test.needs.movable = number()?,
                 "smp" => test.needs.smp = number()?,
                 "timeout" => test.timeout = u64::from(number()?).max(PATIENCE),
                 "disk" => test.needs.disks.push(v.to_string()),
@@ -354,6 +358,7 @@ fn boot(
     let mut vm = Vm::new(setup.kernel.clone(), Some(setup.module.clone()));
     vm.root = first.needs.root;
     vm.mem = first.needs.mem;
+    vm.movable = first.needs.movable;
     vm.smp = first.needs.smp;
     vm.disks = first.needs.disks.clone();
     vm.image = first.needs.image;
@@ -584,13 +589,14 @@ mod tests {
     fn header_keys_are_read() {
         let t = parsed(
             "#!/bin/sh\n# It works.\n# vm: root=bookworm mem=3072 smp=1 timeout=600 image=yes\n\
-             # vm: disk=1G disk=64M long=yes solo=yes\n# skip-ok: no such tool\n",
+             # vm: disk=1G disk=64M long=yes solo=yes movable=512\n# skip-ok: no such tool\n",
         );
         assert_eq!(
             (t.needs.root, t.needs.mem, t.needs.smp),
             (Root::Bookworm, 3072, 1)
         );
         assert_eq!(t.needs.disks, ["1G", "64M"]);
+        assert_eq!(t.needs.movable, 512);
         assert!(t.needs.image && t.long && t.solo);
         assert_eq!(
             (t.timeout, t.skip_ok.as_deref()),

@@ -90,6 +90,8 @@ pub struct Vm {
     pub root: Root,
     /// MiB
     pub mem: u32,
+    /// MiB of it that can be taken off line
+    pub movable: u32,
     pub smp: u32,
     /// Sizes of blank disks, as truncate(1) takes them
     pub disks: Vec<String>,
@@ -114,6 +116,7 @@ impl Vm {
             module,
             root: Root::Initramfs,
             mem: 1024,
+            movable: 0,
             smp: 2,
             disks: Vec::new(),
             image: false,
@@ -216,6 +219,9 @@ impl Vm {
             // While identify_cpu looks at the processor anew, KASAN takes it for one without five
             // levels of page tables, and an interrupt's accesses for wild ones (7.2).
             append.push_str(" no5lvl");
+        }
+        if self.movable != 0 {
+            append.push_str(&format!(" movablecore={}M", self.movable));
         }
         qemu.args(["-append", &append]);
         qemu.arg("-chardev")
