@@ -13,7 +13,7 @@ use super::{
     platform::now_ns,
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
-    table::{Batch, Page, Published, Source, Ticket},
+    table::{Batch, Page, Published, Source, Surplus, Ticket},
     Drr, Layer, ReadOutcome,
 };
 use crate::dm::{
@@ -599,15 +599,22 @@ impl Walk<'_> {
     fn publish(&mut self) {
         if let Some(batch) = self.batch.take() {
             self.drr
-                .publish(self.layer, &batch, &self.ticket, self.tally);
+                .publish(self.layer, &batch, &self.ticket, Surplus::New, self.tally);
         }
     }
 }
 
 impl Drr {
     /// Makes the records of a batch, and counts how it went.
-    pub(super) fn publish(&self, layer: &Layer, batch: &Batch, ticket: &Ticket, tally: &mut Tally) {
-        match self.table.publish(batch, ticket, &layer.alive) {
+    pub(super) fn publish(
+        &self,
+        layer: &Layer,
+        batch: &Batch,
+        ticket: &Ticket,
+        surplus: Surplus,
+        tally: &mut Tally,
+    ) {
+        match self.table.publish(batch, ticket, &layer.alive, surplus) {
             Published::Recorded(n) => {
                 tally.add(Counter::RecordedPages, n);
                 self.cache.recorded(batch.key(), batch.domain());

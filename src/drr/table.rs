@@ -202,6 +202,16 @@ impl Ticket {
     }
 }
 
+/// What goes where a page has as many sources as are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Surplus {
+    /// The oldest one: the new one comes from the disk, and perhaps the old ones are of no more use.
+    Oldest,
+    /// The new one: it was copied from one of the others, and stays locked until its read has ended, while
+    /// who waited for the same page wants to copy it, too.
+    New,
+}
+
 /// How a publication went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Published {
@@ -333,10 +343,21 @@ impl Bucket {
 
     /// Whether some page of key `key` has more than `n` records inside `domain`.
     fn has_copies(&self, key: u64, domain: u32, n: usize) -> bool {
-        // Which pages have more than 0, 1, ... records.
+        let counts = self.counts(|g| g.key == key && g.id.domain == domain);
+        counts.get(n).is_some_and(|pages| *pages != 0)
+    }
+
+    /// The pages of a batch's key that have as many records as are kept, not counting its own.
+    fn full_pages(&self, batch: &Batch) -> u16 {
+        let counts = self.counts(|g| g.key == batch.key && g.id != batch.id);
+        counts.last().copied().unwrap_or(0)
+    }
+
+    /// Which of 16 pages have more than 0, 1, ... records in the groups that `of` accepts.
+    fn counts(&self, of: impl Fn(&Group) -> bool) -> [u16; MAX_SOURCES] {
         let mut more_than = [0; MAX_SOURCES];
         self.for_each(|g| {
-            if g.key == key && g.id.domain == domain {
+            if of(g) {
                 let mut add = g.valid;
                 for pages in &mut more_than {
                     let carry = *pages & add;
@@ -345,7 +366,7 @@ impl Bucket {
                 }
             }
         });
-        more_than.get(n).is_some_and(|pages| *pages != 0)
+        more_than
     }
 
     /// Takes the oldest group out.
@@ -538,8 +559,15 @@ impl Table {
     }
 
     /// Makes the records of `batch`, unless a write (`ticket`) or the layer's end (`alive`)
-    /// came in between. They become the newest of their pages.
-    pub(crate) fn publish(&self, batch: &Batch, ticket: &Ticket, alive: &AtomicBool) -> Published {
+    /// came in between. They become the newest of their pages. Of a page that has as many sources as are
+    /// kept the oldest goes, or, as `surplus` says, the page of the batch is left out.
+    pub(crate) fn publish(
+        &self,
+        batch: &Batch,
+        ticket: &Ticket,
+        alive: &AtomicBool,
+        surplus: Surplus,
+    ) -> Published {
         let Some(slot) = self.slot(batch.key) else {
             return Published::NoMemory;
         };
@@ -557,6 +585,13 @@ impl Table {
             {
                 return Published::Cancelled;
             }
+            let mut new = batch.valid;
+            if surplus == Surplus::New {
+                new &= !b.full_pages(batch);
+                if new == 0 {
+                    return Published::Recorded(0);
+                }
+            }
             let found = b.take(|g| g.key == batch.key && g.id == batch.id);
             let mut group = match found {
                 Some(group) => group,
@@ -566,7 +601,7 @@ impl Table {
                 },
             };
             for n in 0..GROUP_PAGES {
-                if batch.valid & bit(n) == 0 {
+                if new & bit(n) == 0 {
                     continue;
                 }
                 if let (Some(p), Some(q)) = (group.pfn.get_mut(n), batch.pfn.get(n)) {
@@ -576,11 +611,11 @@ impl Table {
                     *p = *q;
                 }
             }
-            group.valid |= batch.valid;
+            group.valid |= new;
             group.age = age;
             b.push(group);
             self.bound_sources(b, batch);
-            Published::Recorded(batch.valid.count_ones())
+            Published::Recorded(new.count_ones())
         })
     }
 

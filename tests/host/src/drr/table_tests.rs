@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::platform::{set_out_of_memory, while_allocating};
-use super::table::{Batch, Page, Published, Source, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES};
+use super::table::{
+    Batch, Page, Published, Source, Surplus, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -130,7 +132,7 @@ fn page(layer: u64) -> Page {
 
 fn publish(table: &Table, ppns: &[u64], page: Page) -> Published {
     let ticket = table.ticket(ppns[0], ppns.len() as u64);
-    table.publish(&batch(ppns, page), &ticket, &ALIVE)
+    table.publish(&batch(ppns, page), &ticket, &ALIVE, Surplus::Oldest)
 }
 
 fn sources(table: &Table, ppn: u64) -> Vec<Source> {
@@ -223,7 +225,7 @@ proptest! {
                     let ticket = table.ticket(first, ppns.len() as u64);
                     table.drop_range(write.0, write.1);
                     model.drop_where(|_, p| in_range(p, write.0, write.1));
-                    let done = table.publish(&batch(&ppns, page), &ticket, &ALIVE);
+                    let done = table.publish(&batch(&ppns, page), &ticket, &ALIVE, Surplus::Oldest);
                     if ppns.iter().any(|p| in_range(*p, write.0, write.1)) {
                         prop_assert_eq!(done, Published::Cancelled);
                     } else if done != Published::Cancelled {
@@ -368,6 +370,30 @@ fn sources_of_one_page_are_bounded_and_the_oldest_goes() {
 }
 
 #[test]
+fn a_surplus_copy_displaces_nothing() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let copied = |ppns: &[u64], layer| {
+        let ticket = table.ticket(ppns[0], ppns.len() as u64);
+        table.publish(&batch(ppns, page(layer)), &ticket, &ALIVE, Surplus::New)
+    };
+    let layers = |ppn| -> Vec<_> { sources(&table, ppn).iter().map(|s| s.layer).collect() };
+    for layer in 1..=MAX_SOURCES as u64 {
+        assert_eq!(copied(&[5], layer), Published::Recorded(1));
+    }
+    assert_eq!(copied(&[5], 7), Published::Recorded(0));
+    assert_eq!(layers(5), [4, 3, 2, 1]);
+    // What is not full takes its part, and who has a record already renews it.
+    assert_eq!(copied(&[4, 5, 6], 7), Published::Recorded(2));
+    assert_eq!(
+        (layers(4), layers(5), layers(6)),
+        (vec![7], vec![4, 3, 2, 1], vec![7])
+    );
+    assert_eq!(copied(&[5], 2), Published::Recorded(1));
+    assert_eq!(layers(5), [2, 4, 3, 1]);
+    assert_eq!(table.evicted(), 0);
+}
+
+#[test]
 fn every_page_of_many_small_files_keeps_its_record() {
     let table = Table::new(ROOMY, 1).unwrap();
     for ppn in 0..16 {
@@ -386,7 +412,7 @@ fn a_write_cancels_a_record_in_the_making() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(0, 16);
     table.drop_range(3, 1);
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest);
     assert_eq!(done, Published::Cancelled);
     assert!(sources(&table, 3).is_empty());
 }
@@ -396,7 +422,7 @@ fn a_long_write_cancels_too() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(3, 1);
     table.drop_range(0, u64::MAX);
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest);
     assert_eq!(done, Published::Cancelled);
 }
 
@@ -405,7 +431,7 @@ fn dropping_everything_cancels_too() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(3, 1);
     table.drop_all();
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest);
     assert_eq!(done, Published::Cancelled);
 }
 
@@ -413,7 +439,7 @@ fn dropping_everything_cancels_too() {
 fn a_removed_layer_records_nothing() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(3, 1);
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &DEAD);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &DEAD, Surplus::Oldest);
     assert_eq!(done, Published::Cancelled);
     assert_eq!(table.groups(), 0);
 }
@@ -425,7 +451,8 @@ fn a_write_far_away_cancels_nothing() {
     // Not the same bucket: one of several keys must miss it.
     let far = (1..100u64).filter(|k| {
         table.drop_range(k * 16, 16);
-        table.publish(&batch(&[3], page(1)), &ticket, &ALIVE) != Published::Cancelled
+        table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest)
+            != Published::Cancelled
     });
     assert!(far.count() > 0);
 }
