@@ -16,7 +16,7 @@ use super::{
     platform::now_ns,
     serve::{extent, Part},
     stats::{Counter, Tally},
-    table::{Batch, Page, Surplus, Ticket},
+    table::{Batch, Page, Ticket},
     Drr, Layer,
 };
 use crate::dm::{
@@ -261,11 +261,11 @@ impl Drr {
                 continue;
             }
             if let Some(full) = batch.replace(Batch::new(part.ppn, page)) {
-                self.publish(layer, &full, ticket, Surplus::Oldest, tally);
+                self.publish(layer, &full, ticket, tally);
             }
         }
         if let Some(last) = batch {
-            self.publish(layer, &last, ticket, Surplus::Oldest, tally);
+            self.publish(layer, &last, ticket, tally);
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
     platform::now_ns,
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
-    table::{Batch, Page, Published, Source, Surplus, Ticket},
+    table::{Batch, Page, Published, Source, Ticket},
     Drr, Layer, ReadOutcome,
 };
 use crate::dm::{
@@ -523,6 +523,7 @@ impl Walk<'_> {
                     domain: self.layer.domain(),
                     hash,
                 },
+                source.layer,
             );
         }
         true
@@ -578,15 +579,15 @@ impl Walk<'_> {
         self.tally.add(Counter::ServedBytes, part.len);
     }
 
-    /// The reader is the newest source of what it was served.
-    fn note(&mut self, ppn: u64, page: Page) {
+    /// The reader is the newest source of what it was served by layer `from`.
+    fn note(&mut self, ppn: u64, page: Page, from: u64) {
         if let Some(batch) = self.batch.as_mut() {
             if batch.add(ppn, page) {
                 return;
             }
         }
         self.publish();
-        self.batch = Some(Batch::new(ppn, page));
+        self.batch = Some(Batch::new(ppn, page).copied_from(from));
     }
 
     fn count_heat(&mut self) {
@@ -599,22 +600,15 @@ impl Walk<'_> {
     fn publish(&mut self) {
         if let Some(batch) = self.batch.take() {
             self.drr
-                .publish(self.layer, &batch, &self.ticket, Surplus::New, self.tally);
+                .publish(self.layer, &batch, &self.ticket, self.tally);
         }
     }
 }
 
 impl Drr {
     /// Makes the records of a batch, and counts how it went.
-    pub(super) fn publish(
-        &self,
-        layer: &Layer,
-        batch: &Batch,
-        ticket: &Ticket,
-        surplus: Surplus,
-        tally: &mut Tally,
-    ) {
-        match self.table.publish(batch, ticket, &layer.alive, surplus) {
+    pub(super) fn publish(&self, layer: &Layer, batch: &Batch, ticket: &Ticket, tally: &mut Tally) {
+        match self.table.publish(batch, ticket, &layer.alive) {
             Published::Recorded(n) => {
                 tally.add(Counter::RecordedPages, n);
                 self.cache.recorded(batch.key(), batch.domain());

@@ -107,6 +107,8 @@ impl Sources {
 pub(crate) struct Batch {
     key: u64,
     id: Identity,
+    /// Serial of the layer whose memory they were copied from; 0: they come from the disk.
+    from: u64,
     valid: u16,
     pfn: [u32; GROUP_PAGES],
     hash: [u64; GROUP_PAGES],
@@ -118,12 +120,21 @@ impl Batch {
         let mut new = Self {
             key: key_of(ppn),
             id: page.identity(ppn),
+            from: 0,
             valid: 0,
             pfn: [0; GROUP_PAGES],
             hash: [0; GROUP_PAGES],
         };
         new.set(ppn, &page);
         new
+    }
+
+    /// Notes from which layer's memory the pages, or most of them, were copied.
+    pub(crate) fn copied_from(self, layer: u64) -> Self {
+        Self {
+            from: layer,
+            ..self
+        }
     }
 
     /// Adds a page; `false` when it belongs to another batch.
@@ -200,16 +211,6 @@ impl Ticket {
     pub(super) fn parts(&self) -> (u64, u64, u32) {
         (self.first, self.pages, self.sum)
     }
-}
-
-/// What goes where a page has as many sources as are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Surplus {
-    /// The oldest one: the new one comes from the disk, and perhaps the old ones are of no more use.
-    Oldest,
-    /// The new one: it was copied from one of the others, and stays locked until its read has ended, while
-    /// who waited for the same page wants to copy it, too.
-    New,
 }
 
 /// How a publication went.
@@ -343,21 +344,10 @@ impl Bucket {
 
     /// Whether some page of key `key` has more than `n` records inside `domain`.
     fn has_copies(&self, key: u64, domain: u32, n: usize) -> bool {
-        let counts = self.counts(|g| g.key == key && g.id.domain == domain);
-        counts.get(n).is_some_and(|pages| *pages != 0)
-    }
-
-    /// The pages of a batch's key that have as many records as are kept, not counting its own.
-    fn full_pages(&self, batch: &Batch) -> u16 {
-        let counts = self.counts(|g| g.key == batch.key && g.id != batch.id);
-        counts.last().copied().unwrap_or(0)
-    }
-
-    /// Which of 16 pages have more than 0, 1, ... records in the groups that `of` accepts.
-    fn counts(&self, of: impl Fn(&Group) -> bool) -> [u16; MAX_SOURCES] {
+        // Which pages have more than 0, 1, ... records.
         let mut more_than = [0; MAX_SOURCES];
         self.for_each(|g| {
-            if of(g) {
+            if g.key == key && g.id.domain == domain {
                 let mut add = g.valid;
                 for pages in &mut more_than {
                     let carry = *pages & add;
@@ -366,7 +356,7 @@ impl Bucket {
                 }
             }
         });
-        more_than
+        more_than.get(n).is_some_and(|pages| *pages != 0)
     }
 
     /// Takes the oldest group out.
@@ -559,15 +549,9 @@ impl Table {
     }
 
     /// Makes the records of `batch`, unless a write (`ticket`) or the layer's end (`alive`)
-    /// came in between. They become the newest of their pages. Of a page that has as many sources as are
-    /// kept the oldest goes, or, as `surplus` says, the page of the batch is left out.
-    pub(crate) fn publish(
-        &self,
-        batch: &Batch,
-        ticket: &Ticket,
-        alive: &AtomicBool,
-        surplus: Surplus,
-    ) -> Published {
+    /// came in between. They become the newest of their pages; of a page that has as many sources as are
+    /// kept the oldest one goes that the batch was not copied from.
+    pub(crate) fn publish(&self, batch: &Batch, ticket: &Ticket, alive: &AtomicBool) -> Published {
         let Some(slot) = self.slot(batch.key) else {
             return Published::NoMemory;
         };
@@ -585,13 +569,6 @@ impl Table {
             {
                 return Published::Cancelled;
             }
-            let mut new = batch.valid;
-            if surplus == Surplus::New {
-                new &= !b.full_pages(batch);
-                if new == 0 {
-                    return Published::Recorded(0);
-                }
-            }
             let found = b.take(|g| g.key == batch.key && g.id == batch.id);
             let mut group = match found {
                 Some(group) => group,
@@ -601,7 +578,7 @@ impl Table {
                 },
             };
             for n in 0..GROUP_PAGES {
-                if new & bit(n) == 0 {
+                if batch.valid & bit(n) == 0 {
                     continue;
                 }
                 if let (Some(p), Some(q)) = (group.pfn.get_mut(n), batch.pfn.get(n)) {
@@ -611,11 +588,11 @@ impl Table {
                     *p = *q;
                 }
             }
-            group.valid |= new;
+            group.valid |= batch.valid;
             group.age = age;
             b.push(group);
             self.bound_sources(b, batch);
-            Published::Recorded(new.count_ones())
+            Published::Recorded(batch.valid.count_ones())
         })
     }
 
@@ -642,7 +619,9 @@ impl Table {
         Some(group)
     }
 
-    /// Keeps the newest [`MAX_SOURCES`] records of each page of `batch`.
+    /// Keeps the newest [`MAX_SOURCES`] records of each page of `batch`, the one that it was copied from
+    /// among them: the new ones are locked until their reads have ended, and others who waited for the same
+    /// page want to copy it, too.
     fn bound_sources(&self, b: &mut Bucket, batch: &Batch) {
         let mut groups: usize = 0;
         b.for_each(|g| {
@@ -653,12 +632,28 @@ impl Table {
         if groups <= MAX_SOURCES {
             return;
         }
+        let mut origin: u16 = 0;
+        b.for_each(|g| {
+            if g.key == batch.key && g.id.layer == batch.from {
+                origin |= g.valid;
+            }
+        });
         let mut seen = [0u8; GROUP_PAGES];
+        for (n, seen) in seen.iter_mut().enumerate() {
+            *seen = u8::from(origin & bit(n) != 0);
+        }
         let mut evicted: u64 = 0;
         let dropped = b.retain(|g| {
             if g.key == batch.key {
+                // Counted already: its newest record of each page.
+                let counted = if g.id.layer == batch.from {
+                    g.valid & origin
+                } else {
+                    0
+                };
+                origin &= !counted;
                 for (n, seen) in seen.iter_mut().enumerate() {
-                    if g.valid & batch.valid & bit(n) == 0 {
+                    if g.valid & batch.valid & !counted & bit(n) == 0 {
                         continue;
                     }
                     *seen = seen.saturating_add(1);

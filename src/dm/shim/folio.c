@@ -206,6 +206,16 @@ void drr_source_release(struct page *page)
 	folio_put(folio);
 }
 
+/* Accesses that multi-generational LRU lists have counted. */
+static int drr_lru_refs(const struct folio *folio)
+{
+#ifdef CONFIG_LRU_GEN
+	return folio_lru_refs(folio);
+#else
+	return 0;
+#endif
+}
+
 /*
  * With the folio locked. One pass of a reader counts as one access, or, by
  * splice, as one for each filling of a pipe (fs/splice.c, PIPE_DEF_BUFFERS).
@@ -219,7 +229,7 @@ void drr_source_use(struct page *page, struct drr_use *use)
 	use->pages = folio_nr_pages(folio);
 	/* mm/swap.c, folio_mark_accessed, for either kind of LRU list. */
 	use->hot = folio_test_active(folio) || folio_test_workingset(folio) ||
-		   folio_lru_refs(folio) > once ||
+		   drr_lru_refs(folio) > once ||
 		   folio_mapped(folio) || folio_test_mlocked(folio) ||
 		   folio_test_unevictable(folio);
 	use->used = use->hot || folio_test_referenced(folio);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::platform::{set_out_of_memory, while_allocating};
-use super::table::{
-    Batch, Page, Published, Source, Surplus, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES,
-};
+use super::table::{Batch, Page, Published, Source, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -132,7 +130,7 @@ fn page(layer: u64) -> Page {
 
 fn publish(table: &Table, ppns: &[u64], page: Page) -> Published {
     let ticket = table.ticket(ppns[0], ppns.len() as u64);
-    table.publish(&batch(ppns, page), &ticket, &ALIVE, Surplus::Oldest)
+    table.publish(&batch(ppns, page), &ticket, &ALIVE)
 }
 
 fn sources(table: &Table, ppn: u64) -> Vec<Source> {
@@ -225,7 +223,7 @@ proptest! {
                     let ticket = table.ticket(first, ppns.len() as u64);
                     table.drop_range(write.0, write.1);
                     model.drop_where(|_, p| in_range(p, write.0, write.1));
-                    let done = table.publish(&batch(&ppns, page), &ticket, &ALIVE, Surplus::Oldest);
+                    let done = table.publish(&batch(&ppns, page), &ticket, &ALIVE);
                     if ppns.iter().any(|p| in_range(*p, write.0, write.1)) {
                         prop_assert_eq!(done, Published::Cancelled);
                     } else if done != Published::Cancelled {
@@ -370,27 +368,25 @@ fn sources_of_one_page_are_bounded_and_the_oldest_goes() {
 }
 
 #[test]
-fn a_surplus_copy_displaces_nothing() {
+fn copies_displace_others_than_what_they_were_copied_from() {
     let table = Table::new(ROOMY, 1).unwrap();
-    let copied = |ppns: &[u64], layer| {
-        let ticket = table.ticket(ppns[0], ppns.len() as u64);
-        table.publish(&batch(ppns, page(layer)), &ticket, &ALIVE, Surplus::New)
-    };
-    let layers = |ppn| -> Vec<_> { sources(&table, ppn).iter().map(|s| s.layer).collect() };
-    for layer in 1..=MAX_SOURCES as u64 {
-        assert_eq!(copied(&[5], layer), Published::Recorded(1));
+    publish(&table, &[5, 6], page(1));
+    for layer in 2..=MAX_SOURCES as u64 + 4 {
+        let ticket = table.ticket(5, 2);
+        let copied = batch(&[5, 6], page(layer)).copied_from(1);
+        assert_eq!(
+            table.publish(&copied, &ticket, &ALIVE),
+            Published::Recorded(2)
+        );
     }
-    assert_eq!(copied(&[5], 7), Published::Recorded(0));
-    assert_eq!(layers(5), [4, 3, 2, 1]);
-    // What is not full takes its part, and who has a record already renews it.
-    assert_eq!(copied(&[4, 5, 6], 7), Published::Recorded(2));
-    assert_eq!(
-        (layers(4), layers(5), layers(6)),
-        (vec![7], vec![4, 3, 2, 1], vec![7])
-    );
-    assert_eq!(copied(&[5], 2), Published::Recorded(1));
-    assert_eq!(layers(5), [2, 4, 3, 1]);
-    assert_eq!(table.evicted(), 0);
+    let layers = |ppn| -> Vec<_> { sources(&table, ppn).iter().map(|s| s.layer).collect() };
+    assert_eq!(layers(5), [8, 7, 6, 1]);
+    assert_eq!(layers(6), [8, 7, 6, 1]);
+    assert_eq!(table.evicted(), 8);
+    // What has come from the disk displaces the oldest one.
+    publish(&table, &[5], page(9));
+    assert_eq!(layers(5), [9, 8, 7, 6]);
+    assert_eq!(layers(6), [8, 7, 6, 1]);
 }
 
 #[test]
@@ -412,7 +408,7 @@ fn a_write_cancels_a_record_in_the_making() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(0, 16);
     table.drop_range(3, 1);
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
     assert_eq!(done, Published::Cancelled);
     assert!(sources(&table, 3).is_empty());
 }
@@ -422,7 +418,7 @@ fn a_long_write_cancels_too() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(3, 1);
     table.drop_range(0, u64::MAX);
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
     assert_eq!(done, Published::Cancelled);
 }
 
@@ -431,7 +427,7 @@ fn dropping_everything_cancels_too() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(3, 1);
     table.drop_all();
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &ALIVE);
     assert_eq!(done, Published::Cancelled);
 }
 
@@ -439,7 +435,7 @@ fn dropping_everything_cancels_too() {
 fn a_removed_layer_records_nothing() {
     let table = Table::new(ROOMY, 1).unwrap();
     let ticket = table.ticket(3, 1);
-    let done = table.publish(&batch(&[3], page(1)), &ticket, &DEAD, Surplus::Oldest);
+    let done = table.publish(&batch(&[3], page(1)), &ticket, &DEAD);
     assert_eq!(done, Published::Cancelled);
     assert_eq!(table.groups(), 0);
 }
@@ -451,8 +447,7 @@ fn a_write_far_away_cancels_nothing() {
     // Not the same bucket: one of several keys must miss it.
     let far = (1..100u64).filter(|k| {
         table.drop_range(k * 16, 16);
-        table.publish(&batch(&[3], page(1)), &ticket, &ALIVE, Surplus::Oldest)
-            != Published::Cancelled
+        table.publish(&batch(&[3], page(1)), &ticket, &ALIVE) != Published::Cancelled
     });
     assert!(far.count() > 0);
 }
