@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `heatmap`, `verify on|off`,
+//! DRR's messages that may come beside any other: `stats`, `stats reset`, `layers`, `layers json`, `heatmap`, `verify on|off`,
 //! `sampling on|off`, `cache off|pressure|eager`.
 //!
 //! Replies are lines. A reply that does not fit fills the buffer, which makes device-mapper's user side
@@ -8,6 +8,7 @@
 
 use super::{
     cache::CachePolicy,
+    domains::DEFAULT_TAG,
     stats::{Counter, ALL},
     Drr, Layer, State,
 };
@@ -16,7 +17,7 @@ use core::sync::atomic::Ordering;
 use kernel::{prelude::*, sync::Arc};
 
 /// Longest line of a reply.
-const LINE: usize = 224;
+const LINE: usize = 384;
 
 /// One line, built before it is written, so that it is written whole or not at all.
 struct Line {
@@ -69,7 +70,11 @@ impl Drr {
                 Ok(())
             }
             ["layers"] => {
-                let _ = self.print_layers(out);
+                let _ = self.print_layers(out, false);
+                Ok(())
+            }
+            ["layers", "json"] => {
+                let _ = self.print_layers(out, true);
                 Ok(())
             }
             ["heatmap"] => {
@@ -119,29 +124,74 @@ impl Drr {
         line(out, format_args!("cache {}", self.cache.policy() as u32))
     }
 
-    /// The layer tree, children indented below their parent; devices whose making is not known come
-    /// last. `-`: not known, or not active; as a domain, the default one.
-    fn print_layers(&self, out: &mut impl Write) -> fmt::Result {
-        line(
-            out,
-            format_args!(
-                "id parent depth records served_pages served_bytes miss_pages hash_rejects domain"
-            ),
-        )?;
+    /// The layer tree; devices whose making is not known come last. As text, a line a device, children
+    /// indented below their parent, `-`: not known, or not active; as a domain, the default one. As JSON, an
+    /// array of objects with the same names, null for `-`.
+    fn print_layers(&self, out: &mut impl Write, json: bool) -> fmt::Result {
+        if json {
+            line(out, format_args!("["))?;
+        } else {
+            line(
+                out,
+                format_args!(
+                    "id parent depth records served_pages served_bytes miss_pages hash_rejects domain"
+                ),
+            )?;
+        }
         let state = self.state.read();
+        let mut first = true;
+        let mut print = |id, parent, active| {
+            let row = self.row(&state, id, parent, active);
+            let between = if core::mem::take(&mut first) {
+                " "
+            } else {
+                ","
+            };
+            if json {
+                line(out, format_args!("{between}{}", Json(&row)))
+            } else {
+                line(out, format_args!("{row}"))
+            }
+        };
         let mut at = state.tree.next(None);
         while let Some(id) = at {
             let active = state.active.iter().find(|l| l.id.0 == id);
             let parent = state.tree.get(id).and_then(|n| n.parent);
-            self.print_layer(out, &state, id, parent, active)?;
+            print(id, parent, active)?;
             at = state.tree.next(Some(id));
         }
         for layer in state.active.iter() {
             if state.tree.get(layer.id.0).is_none() {
-                self.print_layer(out, &state, layer.id.0, None, Some(layer))?;
+                print(layer.id.0, None, Some(layer))?;
             }
         }
+        if json {
+            line(out, format_args!("]"))?;
+        }
         Ok(())
+    }
+
+    fn row<'a>(
+        &self,
+        state: &'a State,
+        id: u32,
+        parent: Option<u32>,
+        active: Option<&Arc<Layer>>,
+    ) -> Row<'a> {
+        let stat = |c: Counter| active.map(|l| l.stats.get(c));
+        Row {
+            id,
+            domain: state.domains.tag(state.domains.of(id)),
+            values: [
+                ("parent", parent.map(u64::from)),
+                ("depth", state.tree.depth(id).map(u64::from)),
+                ("records", active.map(|l| self.table.records_of(l.serial))),
+                ("served_pages", stat(Counter::ServedPages)),
+                ("served_bytes", stat(Counter::ServedBytes)),
+                ("miss_pages", stat(Counter::MissPages)),
+                ("hash_rejects", stat(Counter::HashRejects)),
+            ],
+        }
     }
 
     /// Where active devices had their shared data from, a row a pair, with pages and bytes: a device's id, `other`
@@ -179,43 +229,55 @@ impl Drr {
         }
         Ok(())
     }
+}
 
-    fn print_layer(
-        &self,
-        out: &mut impl Write,
-        state: &State,
-        id: u32,
-        parent: Option<u32>,
-        active: Option<&Arc<Layer>>,
-    ) -> fmt::Result {
+/// What `layers` tells of a device.
+struct Row<'a> {
+    id: u32,
+    domain: &'a str,
+    values: [(&'static str, Option<u64>); 7],
+}
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Deeper layers are not indented further.
-        const MAX_INDENT: u32 = 16;
-        struct OrDash(Option<u64>);
-        impl fmt::Display for OrDash {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self.0 {
-                    Some(v) => write!(f, "{v}"),
-                    None => f.write_str("-"),
-                }
+        const MAX_INDENT: u64 = 16;
+        let depth = self.values.iter().find(|(name, _)| *name == "depth");
+        let indent = depth.and_then(|(_, d)| *d).unwrap_or(0).min(MAX_INDENT) as usize;
+        write!(f, "{:indent$}{}", "", self.id)?;
+        for (_, value) in self.values {
+            match value {
+                Some(v) => write!(f, " {v}")?,
+                None => f.write_str(" -")?,
             }
         }
-        let depth = state.tree.depth(id);
-        let indent = depth.unwrap_or(0).min(MAX_INDENT) as usize;
-        let stat = |c: Counter| OrDash(active.map(|l| l.stats.get(c)));
-        line(
-            out,
-            format_args!(
-                "{:indent$}{id} {} {} {} {} {} {} {} {}",
-                "",
-                OrDash(parent.map(u64::from)),
-                OrDash(depth.map(u64::from)),
-                OrDash(active.map(|l| self.table.records_of(l.serial))),
-                stat(Counter::ServedPages),
-                stat(Counter::ServedBytes),
-                stat(Counter::MissPages),
-                stat(Counter::HashRejects),
-                state.domains.tag(state.domains.of(id)),
-            ),
-        )
+        write!(f, " {}", self.domain)
+    }
+}
+
+/// The same as an object.
+struct Json<'a>(&'a Row<'a>);
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{\"id\":{}", self.0.id)?;
+        for (name, value) in self.0.values {
+            match value {
+                Some(v) => write!(f, ",\"{name}\":{v}")?,
+                None => write!(f, ",\"{name}\":null")?,
+            }
+        }
+        if self.0.domain == DEFAULT_TAG {
+            return f.write_str(",\"domain\":null}");
+        }
+        f.write_str(",\"domain\":\"")?;
+        // Printable ASCII, but for these two nothing that JSON would read otherwise.
+        for c in self.0.domain.chars() {
+            if matches!(c, '"' | '\\') {
+                f.write_char('\\')?;
+            }
+            f.write_char(c)?;
+        }
+        f.write_str("\"}")
     }
 }

@@ -251,10 +251,8 @@ impl Target for ThinTarget {
         self.thin.set_requeue(false);
     }
 
-    fn postsuspend(&self, ti: &Ti<'_>) {
-        if ti.noflush_suspending() {
-            self.thin.set_requeue(false);
-        }
+    fn postsuspend(&self, _ti: &Ti<'_>) {
+        self.thin.set_requeue(false);
     }
 
     fn status(&self, _ti: &Ti<'_>, what: StatusType, _noflush: bool, out: &mut Reply<'_>) {
