@@ -1,16 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""How many pages of files are in the page cache, by cachestat(2).
+"""How many pages of files are in the page cache, by cachestat(2), or, where the kernel is built without it, by mincore(2): that needs a
+mapping, which khugepaged may take for a reason to move the pages into a huge one.
 
   cached.py FILE…    one number a line
 """
 
 import ctypes
+import errno
+import mmap
 import os
 import sys
 
 CACHESTAT = 451
 libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 class Range(ctypes.Structure):
@@ -21,10 +28,27 @@ class Answer(ctypes.Structure):
     _fields_ = [(n, ctypes.c_uint64) for n in "cache dirty writeback evicted recently_evicted".split()]
 
 
+def failed(what, path):
+    sys.exit("%s of %s: %s" % (what, path, os.strerror(ctypes.get_errno())))
+
+
+def by_mincore(f):
+    size = os.fstat(f.fileno()).st_size
+    at = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, f.fileno(), 0)
+    pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+    if at == ctypes.c_void_p(-1).value or libc.mincore(at, size, pages):
+        failed("mincore", f.name)
+    libc.munmap(at, size)
+    return sum(page & 1 for page in pages.raw)
+
+
 for path in sys.argv[1:]:
     with open(path, "rb") as f:
         answer = Answer()
         # A length of 0 is the whole file.
-        if libc.syscall(CACHESTAT, f.fileno(), ctypes.byref(Range(0, 0)), ctypes.byref(answer), 0):
-            sys.exit("cachestat of %s: %s" % (path, os.strerror(ctypes.get_errno())))
-        print(answer.cache)
+        if libc.syscall(CACHESTAT, f.fileno(), ctypes.byref(Range(0, 0)), ctypes.byref(answer), 0) == 0:
+            print(answer.cache)
+        elif ctypes.get_errno() == errno.ENOSYS:
+            print(by_mincore(f))
+        else:
+            failed("cachestat", path)

@@ -28,7 +28,7 @@ while [ "$round" -lt 20 ]; do
     umount "$C"
     remove a b c
 done
-drr_at_least cache_dropped_pages 4096
+drr_at_least cache_dropped_pages 1000
 thin a 1 64
 A=$(mounted a ro,noload)
 cmp "$A/file" "$W/file"
