@@ -73,16 +73,11 @@ use heatmap::Heatmap;
 pub(crate) use message::on_off;
 use metadata::Metadata;
 use metapages::MetaPages;
-use platform::{now_ns, sleep_us};
+use platform::now_ns;
 pub(crate) use record::{resume, ReadHook, Resume};
 use sampling::Sampling;
-use serve::Whole;
 use stats::{Stats, Tally};
 use table::Table;
-
-/// How often a worker tries to lock a source, and how long it waits in between, in microseconds.
-const LOCK_TRIES: u32 = 16;
-const LOCK_PAUSE_US: i64 = 50;
 
 /// Bits of a device's id.
 const ID_BITS: u32 = 24;
@@ -373,8 +368,8 @@ impl Drr {
         outcome
     }
 
-    /// The same outside of map, where a bio cannot be shortened: it is served as a whole, or goes to
-    /// disk. Process context; sleeps for a millisecond or so while siblings' memory is locked.
+    /// The same outside of map, where a bio cannot be shortened: it is served as a whole, or waits for a
+    /// read of all of its pages, or goes to disk. Process context; sleeps for some milliseconds at most while siblings' memory is locked.
     pub(crate) fn read_shared_whole(
         &self,
         layer: &Arc<Layer>,
@@ -394,27 +389,17 @@ impl Drr {
                 ReadOutcome::Disk
             };
         }
-        let mut whole = Whole::Missing;
-        if !self.verify.load(Ordering::Relaxed) {
-            // Those who waited for the same read come at the same moment, and each locks the source
-            // for as long as it takes to copy a page.
-            for _ in 0..LOCK_TRIES {
-                whole = self.serve_whole(layer, bio, phys, &mut tally);
-                if whole != Whole::Locked {
-                    break;
-                }
-                sleep_us(LOCK_PAUSE_US);
-            }
-        }
-        if whole != Whole::Served {
-            self.arm_miss(layer, bio, phys, &mut tally);
-        }
-        self.count(layer, &tally);
-        if whole == Whole::Served {
+        let verify = self.verify.load(Ordering::Relaxed);
+        let outcome = if !verify && self.serve_whole(layer, bio, phys, &mut tally) {
             ReadOutcome::Served
+        } else if let Some(leader) = self.leader_of_all(layer, bio, phys).filter(|_| !verify) {
+            self.follow_leader(leader, bio, phys, &mut tally)
         } else {
+            self.arm_miss(layer, bio, phys, &mut tally);
             ReadOutcome::Disk
-        }
+        };
+        self.count(layer, &tally);
+        outcome
     }
 
     /// Lets a read wait for the one that [`ReadOutcome::Follow`] named; it comes back to `back` when

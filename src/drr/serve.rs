@@ -10,7 +10,7 @@
 use super::{
     coalesce::{Place, Start},
     heatmap::Heat,
-    platform::now_ns,
+    platform::{now_ns, sleep_us},
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
     table::{Batch, Page, Published, Source, Ticket},
@@ -28,6 +28,10 @@ use kernel::sync::Arc;
 
 /// A bio is cut before a run of hits only when the run has at least that many pages.
 const WORTH_A_CUT: u32 = 4;
+
+/// How often a worker waits for a source's lock in one bio, and how long each time, in microseconds.
+const LOCK_TRIES: u32 = 64;
+const LOCK_PAUSE_US: i64 = 50;
 
 /// What the table and the coalescer tell of in one go.
 const PAGES_OF_GROUP: u32 = 16;
@@ -85,16 +89,6 @@ struct Walk<'a> {
     /// ... and one of them led to a folio that was locked.
     locked: bool,
     tally: &'a mut Tally,
-}
-
-/// What `serve_whole` came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whole {
-    Served,
-    /// A page has no source.
-    Missing,
-    /// A source was locked by somebody else, which does not last.
-    Locked,
 }
 
 impl Drr {
@@ -197,6 +191,21 @@ impl Drr {
         ReadOutcome::Disk
     }
 
+    /// Another read of all pages of the bio, which may wait for it. Layers can find each other's memory
+    /// locked for good: a folio that lies in two chunks is read by two bios, and stays locked while one of
+    /// them waits for a layer whose other one waits for this. Who first gives that up reads for all.
+    pub(super) fn leader_of_all(
+        &self,
+        layer: &Layer,
+        bio: &Bio,
+        phys: Sectors,
+    ) -> Option<(Place, u64)> {
+        let (first, pages) = extent(phys, bio.bytes());
+        self.reads
+            .leader(first, pages, layer.domain())
+            .filter(|(_, covered)| *covered >= pages && !bio.is_polled())
+    }
+
     /// Lets the read wait for one of the same pages that is under way, as far as that goes.
     pub(super) fn follow_leader(
         &self,
@@ -213,15 +222,15 @@ impl Drr {
         ReadOutcome::Follow(place)
     }
 
-    /// Fills all of a bio from siblings' memory, or says why not: then it is for the disk, whatever
-    /// of it has been filled, or to be tried again. Process context.
+    /// Fills all of a bio from siblings' memory; whether it is: if not it is for the disk, whatever
+    /// of it has been filled. Process context; sleeps while siblings' memory is locked.
     pub(super) fn serve_whole(
         &self,
         layer: &Arc<Layer>,
         bio: &Bio,
         phys: Sectors,
         tally: &mut Tally,
-    ) -> Whole {
+    ) -> bool {
         let total = bio.bytes();
         let (first, pages) = extent(phys, total);
         let ticket = self.table.ticket(first, pages);
@@ -238,20 +247,26 @@ impl Drr {
         };
         let mut pieces = Pieces::of(bio);
         let mut done: u32 = 0;
+        let mut tries = LOCK_TRIES;
         while let Some(part) = Part::new(phys, done, total) {
-            if !walk.serve_part(part, &mut pieces) {
-                return if walk.locked {
-                    Whole::Locked
-                } else {
-                    Whole::Missing
-                };
+            let here = pieces.clone();
+            if walk.serve_part(part, &mut pieces) {
+                done = done.saturating_add(part.len);
+                continue;
             }
-            done = done.saturating_add(part.len);
+            // Those who waited for the same read come at the same moment, and each locks the source's
+            // folio, which has many pages, for as long as it takes to copy one.
+            if !walk.locked || tries == 0 {
+                return false;
+            }
+            tries = tries.saturating_sub(1);
+            pieces = here;
+            sleep_us(LOCK_PAUSE_US);
         }
         walk.publish();
         walk.count_heat();
         self.sampling.served(first, pages);
-        Whole::Served
+        true
     }
 
     /// Prepares the end of a read that goes to disk and waits for nobody, nothing being copied.

@@ -125,8 +125,14 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, stay: Stay, m: Mapping) {
                 bio.end(Status::Ok);
                 return;
             }
-            // Here nothing is told to wait.
-            ReadOutcome::Disk | ReadOutcome::Follow(_) | ReadOutcome::Later => {}
+            ReadOutcome::Follow(leader) => {
+                thin.leave(stay);
+                pool.drr.follow(leader, bio, thin.clone());
+                pool.watch_followers();
+                return;
+            }
+            // Here nothing is told to come again later.
+            ReadOutcome::Disk | ReadOutcome::Later => {}
         }
     }
     bio.data().stay = Some(stay);
