@@ -122,8 +122,9 @@ impl LockedSource {
     /// Takes the folio out of the page cache, if it is of a file on the device `own`, no journal needs
     /// it and nobody else has a reference; whether it is out. Process context; does not sleep.
     pub(crate) fn drop_from_cache(self, own: BlockDev) -> bool {
-        // SAFETY: the folio is in a mapping, clean, locked, and referenced by this value alone, as
-        // `drr_source_take` has checked under the lock that is still held; `own` is only compared.
+        // SAFETY: the folio is locked and referenced by the type invariant, and in a mapping and clean, as
+        // `drr_source_take` has checked under the lock that is still held. Whether others have references
+        // is checked there; `own` is only compared.
         unsafe { bindings::drr_source_drop(self.page.as_ptr(), own.as_ptr()) }
     }
 

@@ -13,7 +13,6 @@ dir=$(mounted other)
 noise "$W/other" $((FILE_MIB * 1048576))
 dd if="$W/other" of="$dir/file" bs=1M conv=notrunc,fsync status=none
 umount "$dir"
-rejects=0
 round=0
 while [ "$round" -lt 12 ]; do
     round=$((round + 1))
