@@ -24,6 +24,7 @@ import random
 import re
 import struct
 import sys
+import tempfile
 import time
 
 from power_cut import BLOCK, CHUNK, MIB, SECTOR, Direct, Failure, dm, number_of, run, sectors_of
@@ -206,8 +207,8 @@ class Round:
     """One life of a pool under failures."""
 
     DEVICE_MIB = 4
-    # Mappings of a device whose deletion takes more than one piece.
-    MANY = 6000
+    # Mappings of a device whose tree has three levels, and whose deletion takes more than one piece.
+    MANY = 66000
     # Tries of an operation before it is done without failures.
     TRIES = 12
 
@@ -255,12 +256,12 @@ class Round:
     def message(self, text, done=()):
         return self.persist(text, lambda: dm.message("pool", text), done)
 
-    def activate(self, name, number, origin=None, mib=DEVICE_MIB):
+    def activate(self, name, number, origin=None):
         words = "%s %d" % (dm.number("pool"), number) + (" " + origin if origin else "")
         device = self.devices[number]
         node = self.persist(
             "activation of %d" % number,
-            lambda: dm.create(name, mib * MIB // SECTOR, self.args.thin_target, words),
+            lambda: dm.create(name, self.DEVICE_MIB * MIB // SECTOR, self.args.thin_target, words),
         )
         device.node = node
         return node is not None
@@ -357,7 +358,9 @@ class Round:
     def run(self, percent, fresh, many):
         """`many`: the round is the deletion of a device with many mappings."""
         a = self.args
-        if fresh:
+        if many:
+            self.restore_many()
+        elif fresh:
             d = Direct(a.metadata)
             d.write(0, bytes(MIB))
             d.close()
@@ -382,7 +385,7 @@ class Round:
         names = {}
         try:
             if many:
-                self.delete_many(names)
+                self.delete(4, names)
             else:
                 self.use(names)
         finally:
@@ -433,24 +436,27 @@ class Round:
 
     def delete(self, number, names):
         """Deletes a device with mappings of its own. Where an error has stopped the pool nobody knows whether it is gone."""
-        del names["t%d" % number]
-        self.persist("deactivating", lambda: dm.remove("t%d" % number))
+        name = "t%d" % number
+        if names.pop(name, None):
+            self.persist("deactivating", lambda: dm.remove(name))
         self.message("delete %d" % number, (errno.ENODATA,))
         del self.devices[number]
         self.lost = self.stopped()
 
-    def delete_many(self, names):
-        """Deletes a device with so many mappings that it goes in pieces: one block in each chunk, or the disk would fill the memory."""
+    def restore_many(self):
+        """Makes metadata with a device, 4, of so many mappings that it goes in pieces. Their data is nobody's."""
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as f:
+            f.write(
+                '<superblock uuid="" time="0" transaction="0" version="2" data_block_size="%d" nr_data_blocks="%d">\n'
+                % (CHUNK // SECTOR, sectors_of(self.args.data) * SECTOR // CHUNK)
+            )
+            f.write('<device dev_id="4" mapped_blocks="%d" transaction="0" creation_time="0" snap_time="0">\n' % self.MANY)
+            f.write('<range_mapping origin_begin="0" data_begin="0" length="%d" time="0"/>\n' % self.MANY)
+            f.write("</device>\n</superblock>\n")
+            f.flush()
+            run("thin_restore", "-q", "-i", f.name, "-o", self.args.metadata)
+        self.devices.clear()
         self.devices[4] = Device(0)
-        self.message("create_thin 4", (errno.EEXIST,))
-        if self.stopped() or not self.activate("t4", 4, mib=self.MANY * CHUNK // MIB):
-            return
-        names["t4"] = self.devices[4]
-        with open(self.devices[4].node, "r+b", buffering=0) as f:
-            for n in range(self.MANY):
-                os.pwrite(f.fileno(), bytes(BLOCK), n * CHUNK)
-            os.fsync(f.fileno())
-        self.delete(4, names)
 
     def external(self, names):
         """A thin over an external origin: its chunks are filled from there."""
@@ -501,13 +507,14 @@ def main():
     parser.add_argument("--thin-target", default="drr")
     parser.add_argument("--rounds", type=int, default=8, help="in which failures come by chance")
     parser.add_argument("--tries", type=int, default=1, help="rounds that a call gets, at most, to be reached")
+    parser.add_argument("--calls", default="", help="those whose function contains this, alone")
     parser.add_argument("--seed", default="1")
     args = parser.parse_args()
     args.origin_tag = 0xE0E0E0
     d = Direct(args.origin)
     d.write(0, contents(args.origin_tag) * (Round.DEVICE_MIB * MIB // BLOCK))
     d.close()
-    calls = {s: f for s, f in Sites(args.module).calls.items() if not AT_LOAD.search(s)}
+    calls = {s: f for s, f in Sites(args.module).calls.items() if args.calls in s and not AT_LOAD.search(s)}
     faults = Faults()
     devices = {}
     since = time.monotonic()
