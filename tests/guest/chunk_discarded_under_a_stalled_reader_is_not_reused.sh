@@ -1,6 +1,6 @@
 #!/bin/sh
 # A chunk that is discarded and wanted by another thin while a read of it is stalled below: every reader gets its own bytes.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 HOW=${HOW:-deleted}

@@ -1,5 +1,6 @@
 #!/bin/sh
 # While a commit waits for a slow metadata device, reads of mapped data are answered.
+# vm: smp=2
 . "$TESTS/lib.sh"
 
 load_side "$TARGETS"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Discards and writes to neighbouring chunks of an origin and its snapshot at once: each side reads as its own model.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 DATA_ATTRS=discard=1

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Twenty-four FUA writes to new chunks at once, over slow metadata, take far fewer than twenty-four commits.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 load_side "$TARGETS"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # cache=pressure: copies stay until the system reclaims memory; then they leave, and the files are read without the disk all the same.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 only drr dropin

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The data device takes no more writes under six writers: no hang, no leak; after the check everything fsynced is there.
-# vm: timeout=600
+# vm: timeout=600 smp=2
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A crash in the middle of the deletion of a big device: the device is gone or whole, never half there, and what is left of it goes by
 # itself once the pool is loaded again. dm-thin opens such a pool, too.
-# vm: mem=1536
+# vm: mem=1536 smp=2
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # While a device with very many mappings is being deleted, reads of mapped data and first writes with their fsyncs are answered on
 # other devices.
-# vm: mem=1536
+# vm: mem=1536 smp=2
 . "$TESTS/lib.sh"
 
 load_side "$TARGETS"

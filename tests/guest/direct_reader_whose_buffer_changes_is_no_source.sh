@@ -1,7 +1,7 @@
 #!/bin/sh
 # A direct read is under way into a buffer that its owner keeps changing: siblings that want the same pages at the same moment, and after
 # it, read what the disk has.
-# vm: timeout=150
+# vm: timeout=150 smp=2
 . "$TESTS/lib.sh"
 
 # A disk that takes a while, so that the reads meet.

@@ -1,5 +1,6 @@
 #!/bin/sh
 # `drr off` and a device's move into another domain are answered only when the reads that began before have ended.
+# vm: smp=2
 . "$TESTS/lib.sh"
 
 only drr dropin

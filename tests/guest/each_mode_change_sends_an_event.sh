@@ -1,6 +1,6 @@
 #!/bin/sh
 # Full, with space again, read-only by a new table and back: who waits for a dm event hears of each change of mode.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 # leads_to MODE CMD…

@@ -1,6 +1,6 @@
 #!/bin/sh
 # With cache=eager the copies that leave are those that are used less: one that is read again and again stays, and one that is mapped.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 only drr dropin

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A read fails that a sibling has waited for: the sibling reads for itself, at once.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

@@ -2,6 +2,7 @@
 # shellcheck shell=sh
 #
 # A pool on devices that fail when they are told to (dm-flakey). Sourced after lib.sh.
+# vm: smp=2
 
 # flaky_pool [DATA_MIB]: as `pool`, with metadata and data on the flakey devices fmeta and fdata, which work until `breaks`.
 # DATA_ATTRS=cache_size=8 gives the data device a volatile cache: only then are flushes sent to it.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A read is held below the pool, and may be one of chunks that have been freed since: who needs a chunk takes one of the others.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 pool 128 16

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Damaged metadata, its checksums put right, ends in an error or a change of mode: no oops, no hang, no foreign bytes.
-# vm: timeout=300 hostile=yes
+# vm: timeout=300 hostile=yes smp=2
 . "$TESTS/lib.sh"
 
 # A fixed sample of what hostile_metadata_long does. Two runs beside each other, each with every second part of the images.

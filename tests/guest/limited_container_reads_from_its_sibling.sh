@@ -1,7 +1,7 @@
 #!/bin/sh
 # A container may use 12 MiB and reads 48 MiB that a sibling has in memory, twice, under each cache policy: no OOM kill, and the disk is
 # hardly read; on dm-thin it is read twice.
-# vm: timeout=200 mem=1024
+# vm: timeout=200 mem=1024 smp=2
 . "$TESTS/lib.sh"
 
 FILE_MIB=48

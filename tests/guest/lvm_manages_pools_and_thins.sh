@@ -1,6 +1,6 @@
 #!/bin/sh
 # LVM makes a pool, thins and snapshots on the drop-in names, extends data and metadata, deactivates with its thin_check, and removes all.
-# vm: timeout=300 mem=1024
+# vm: timeout=300 mem=1024 smp=2
 #
 # LVM knows dm-thin's names alone; TARGETS=stock shows the same on dm-thin.
 if [ "${TARGETS:-drr}" = drr ]; then

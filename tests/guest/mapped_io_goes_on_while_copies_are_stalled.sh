@@ -1,6 +1,6 @@
 #!/bin/sh
 # While the copies of two broken chunks wait for a slow data device, all that is mapped, shared or not, is read at once.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 load_side "$TARGETS"

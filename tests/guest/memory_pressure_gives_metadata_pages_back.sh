@@ -1,6 +1,6 @@
 #!/bin/sh
 # The pages of metadata that a pool keeps are given back when the system asks for memory; readers have the right data.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 only drr dropin
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The access table gives its memory back when the system asks for it, and is filled again; readers have the right data throughout.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 only drr dropin
 

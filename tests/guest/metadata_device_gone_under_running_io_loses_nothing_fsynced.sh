@@ -1,6 +1,6 @@
 #!/bin/sh
 # The metadata device goes under six writers: the pool fails, no hang, no leak; loaded again everything fsynced is there.
-# vm: timeout=600
+# vm: timeout=600 smp=2
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

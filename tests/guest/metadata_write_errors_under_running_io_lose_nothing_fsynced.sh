@@ -1,6 +1,6 @@
 #!/bin/sh
 # Metadata begins to fail under six writers: read-only, no hang, no leak; after the check everything fsynced is there.
-# vm: timeout=600
+# vm: timeout=600 smp=2
 . "$TESTS/lib.sh"
 . "$TESTS/flaky_lib.sh"
 

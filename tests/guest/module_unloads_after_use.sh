@@ -1,6 +1,6 @@
 #!/bin/sh
 # Load, use, remove everything, unload, five times: nothing holds the module, its libraries or a slab cache.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 for round in 1 2 3 4 5; do

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Metadata marked needs_check comes up read-only whatever the table says, is not grown, and is writable again once the mark is cleared.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 load_side "$TARGETS"

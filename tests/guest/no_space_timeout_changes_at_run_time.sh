@@ -1,6 +1,6 @@
 #!/bin/sh
 # With no_space_timeout 0 writes wait without end; the value that holds when the pool is resumed ends them with ENOSPC and an event.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 pool 128 4

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A write that waits for space in a full pool goes back to device-mapper on a suspend without flush, and on to whatever table comes next.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 pool 128 4

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Without error_if_no_space writes wait in a full pool and go on, all of them right, once the data device has grown.
-# vm: timeout=150
+# vm: timeout=150 smp=2
 . "$TESTS/lib.sh"
 
 load_side "$TARGETS"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A sibling's pages move to other frames because their memory goes off line: no record leads there any more, and everybody reads the right
 # bytes; when the memory is back all is as before.
-# vm: timeout=150 mem=2048 movable=1024
+# vm: timeout=150 mem=2048 movable=1024 smp=2
 . "$TESTS/lib.sh"
 
 FILE_MIB=48

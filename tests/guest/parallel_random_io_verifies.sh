@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fifteen seconds of verified random I/O on three thins and their snapshots at once; snapshots left alone stay as taken.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 DATA_ATTRS=discard=1

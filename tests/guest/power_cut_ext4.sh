@@ -1,6 +1,6 @@
 #!/bin/sh
 # After a power cut at any of 200 flushes the pool is sound and every file that was fsynced on ext4 is there.
-# vm: timeout=3600 mem=1536 long=yes solo=yes
+# vm: timeout=3600 mem=1536 long=yes solo=yes smp=2
 . "$TESTS/lib.sh"
 . "$TESTS/power_cut_lib.sh"
 

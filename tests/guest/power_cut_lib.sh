@@ -2,6 +2,7 @@
 # shellcheck shell=sh
 #
 # power_cut WORKLOAD DATA_MIB [option…]: disks, and power_cut.py on them, which says what it does. Sourced after lib.sh.
+# vm: smp=2
 
 power_cut() {
     load_side "$TARGETS"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Six siblings that read the same file at the same moment read it from the data device once, and each gets the right bytes.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 # A disk that takes a while, so that the reads meet: longer where processors are slow.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # One discard over 4,096 chunks whose places on the data device are all apart ends once, with everything unmapped and passed down.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 DATA_ATTRS=discard=1

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A live pool with a shorter table is refused on resume with EINVAL; with the old table again it goes on, its thins and waiting I/O too.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 pool 128 32

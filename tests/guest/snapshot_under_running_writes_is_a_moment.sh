@@ -1,6 +1,6 @@
 #!/bin/sh
 # create_snap without suspending a busy origin catches one moment: new data up to a point, old data after it.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 pool

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A write in place is held below the pool: snapshots of other thins are made, and their chunks copied, all the same. A snapshot of the
 # writer's own thin is complete only after it, cannot be opened before, and no copy of a chunk misses the write.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 # dm-thin would have its origins suspended.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The messages stats, stats reset, layers and verify answer as text, one name and value a line; wrong words are EINVAL.
-# vm: timeout=150
+# vm: timeout=150 smp=2
 # skip-ok: the module under test is the stock dm-thin, or not under these names
 . "$TESTS/lib.sh"
 

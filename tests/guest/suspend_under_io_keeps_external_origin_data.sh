@@ -1,6 +1,6 @@
 #!/bin/sh
 # A thin with an external origin, and its pool, are suspended and reloaded under running I/O, and every byte is right.
-# vm: timeout=300
+# vm: timeout=300 smp=2
 . "$TESTS/lib.sh"
 
 pool

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A suspended pool holds back what needs it, and no thin can be activated; resumed, all goes on.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 pool

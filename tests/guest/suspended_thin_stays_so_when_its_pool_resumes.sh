@@ -1,6 +1,6 @@
 #!/bin/sh
 # A thin that was suspended by itself is still suspended after its pool was suspended and resumed; the others go on.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 pool

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A thin may be the external origin of another in the same pool: data, commits, discards and a suspended pool go on working.
-# vm: timeout=300
+# vm: timeout=300 smp=2
 . "$TESTS/lib.sh"
 
 only drr dropin

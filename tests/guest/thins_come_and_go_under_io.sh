@@ -1,6 +1,6 @@
 #!/bin/sh
 # Thins are created, used, removed and deleted while others of the pool do verified I/O and the pool commits.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 pool

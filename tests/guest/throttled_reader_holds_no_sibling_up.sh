@@ -1,6 +1,6 @@
 #!/bin/sh
 # A reader whose cgroup may hardly read at all is in the middle of a read: a sibling that wants the same pages has them soon all the same.
-# vm: timeout=120
+# vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
 image ext4 64 -b 4096

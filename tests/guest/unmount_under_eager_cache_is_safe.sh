@@ -1,6 +1,6 @@
 #!/bin/sh
 # cache=eager: file systems are unmounted, devices removed and caches dropped just when their copies are to leave, many times.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 only drr dropin

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sixteen small writes at once to each new, then each shared chunk: one provisions it, the others wait for it, all land; FUA ones too.
-# vm: timeout=200
+# vm: timeout=200 smp=2
 . "$TESTS/lib.sh"
 
 pool

@@ -38,6 +38,9 @@ pub struct Args {
     /// Guests at once
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Gives each guest at least so many processors: 1, or 2 under --all, unless told
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    smp: Option<u32>,
     /// Takes this module file instead of building one
     #[arg(long, value_name = "FILE")]
     ko: Option<PathBuf>,
@@ -197,7 +200,9 @@ fn guest_tests(args: &Args, mut tests: Vec<Test>, totals: &Mutex<Totals>) -> Res
         Some(ko) => build::foreign(&kernel, ko)?,
         None => build::build(&kernel, false)?,
     };
+    let processors = args.smp.unwrap_or(if args.all { 2 } else { 1 });
     for t in &mut tests {
+        t.needs.smp = t.needs.smp.max(processors);
         t.timeout = t.timeout.saturating_mul(kernel.pace.into());
     }
     // Made here, one after another and with progress, rather than in the middle of the tests.
@@ -225,10 +230,10 @@ fn guest_tests(args: &Args, mut tests: Vec<Test>, totals: &Mutex<Totals>) -> Res
         module,
         dir: paths::checkout().join("tests/guest"),
         env,
-        // One more than processors: tests wait about as much as they compute.
+        // More than processors: tests wait about as much as they compute.
         jobs: args
             .jobs
-            .unwrap_or_else(|| kernel::cpus().saturating_add(1).clamp(2, 5)),
+            .unwrap_or_else(|| kernel::cpus().saturating_add(2).clamp(2, 6)),
     };
     if let Some(line) = budget(&tests, setup.jobs) {
         println!("{line}");
