@@ -132,6 +132,10 @@ fails_under_io() {
     umount "$y_a"
     umount "$y_b"
     for y_name in a b; do
+        # ext4 leaves removed but open inodes alone on a file system that is marked with an error: only without the mark a mount frees
+        # them, and the whole must be sound.
+        debugfs -w -R "ssv state 1" "/dev/mapper/$y_name" 2>/dev/null
+        umount "$(mounted "$y_name")"
         e2fsck -fn "/dev/mapper/$y_name" >"$W/e2fsck" 2>&1 || fail "e2fsck of $y_name: $(cat "$W/e2fsck")"
     done
     equals "mode" "$(pool_field 5) $(pool_field 8)" 'rw -'
