@@ -22,8 +22,9 @@ const BOOT: Duration = Duration::from_secs(180);
 const GRACE: Duration = Duration::from_secs(30);
 /// The shortest deadline of a test: seconds that only a hung one needs, however busy the machine is.
 const PATIENCE: u64 = 300;
-/// Most tests a boot.
+/// Most tests a boot, and fewest while there are more of the kind.
 const BATCH: usize = 24;
+const FEW: usize = 5;
 
 /// The machine a test needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -254,20 +255,30 @@ struct Batch {
 /// Groups tests by what they need; long ones first, so that none is left over at the end.
 fn batches(tests: Vec<Test>, jobs: usize) -> VecDeque<Batch> {
     // Few enough that every slot gets some, many enough that boots do not cost more than tests.
-    let most = tests.len().div_ceil(jobs.max(1) * 2).clamp(3, BATCH);
-    let mut all: Vec<Batch> = Vec::new();
+    let most = tests.len().div_ceil(jobs.max(1) * 2).clamp(FEW, BATCH);
+    let mut alike: Vec<Vec<Test>> = Vec::new();
     for test in tests {
-        let fitting = all.iter_mut().find(|b| {
-            b.tests.len() < most
-                && !test.solo
-                && b.tests.iter().all(|t| !t.solo && t.needs == test.needs)
-        });
-        match fitting {
-            Some(b) => b.tests.push_back(test),
-            None => all.push(Batch {
-                tests: VecDeque::from([test]),
+        let fitting = |group: &&mut Vec<Test>| {
+            group
+                .iter()
+                .all(|t| !t.solo && !test.solo && t.needs == test.needs)
+        };
+        match alike.iter_mut().find(fitting) {
+            Some(group) => group.push(test),
+            None => alike.push(vec![test]),
+        }
+    }
+    let mut all: Vec<Batch> = Vec::new();
+    for mut group in alike {
+        // Ever smaller ones: whichever is the last, its slot is not alone with it for long.
+        while !group.is_empty() {
+            let half = group.len().div_ceil(2).clamp(FEW, most);
+            let rest = group.split_off(half.min(group.len()));
+            all.push(Batch {
+                tests: group.into(),
                 boot_lost: false,
-            }),
+            });
+            group = rest;
         }
     }
     // What may take long goes first, so that no slot ends alone with it.
@@ -649,6 +660,14 @@ mod tests {
         let mut sizes: Vec<usize> = got.iter().map(|b| b.tests.len()).collect();
         sizes.sort();
         assert_eq!(sizes, [1, 1, 3]);
+    }
+
+    #[test]
+    fn the_last_batches_are_small() {
+        let plain = parsed("#!/bin/sh\n# It works.\n");
+        let got = batches(vec![plain; 100], 3);
+        let sizes: Vec<usize> = got.iter().map(|b| b.tests.len()).collect();
+        assert_eq!(sizes, [17, 17, 17, 17, 16, 8, 5, 3]);
     }
 
     fn current(status: i32, why: &str, header: &str) -> Current {

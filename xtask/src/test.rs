@@ -230,10 +230,10 @@ fn guest_tests(args: &Args, mut tests: Vec<Test>, totals: &Mutex<Totals>) -> Res
         module,
         dir: paths::checkout().join("tests/guest"),
         env,
-        // More than processors: tests wait about as much as they compute.
+        // One more than processors: tests wait, too.
         jobs: args
             .jobs
-            .unwrap_or_else(|| kernel::cpus().saturating_add(2).clamp(2, 6)),
+            .unwrap_or_else(|| kernel::cpus().saturating_add(1).clamp(2, 5)),
     };
     if let Some(line) = budget(&tests, setup.jobs) {
         println!("{line}");
