@@ -3,10 +3,11 @@
 //! The guest's half of a benchmark is vm/bench/<name>.sh; it prints figures by side, case, metric and round, of which the
 //! median goes into the table and the JSON.
 
+use crate::bars::{Bars, Figure};
 use crate::figures::{self, commit, Guest, Media, SIDES};
 use crate::machine::{Event, Job, Outcome, Vm};
 use crate::roots::Root;
-use crate::{build, kernel, paths};
+use crate::{build, kernel, paths, picture};
 use anyhow::{bail, Result};
 use serde_json::{json, Value};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ pub struct Args {
     /// Writes the figures as JSON too; with several benchmarks, a file for each
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
+    /// Draws the figures too, into .svg or .png; with several benchmarks, a file for each
+    #[arg(long, value_name = "F")]
+    plot: Vec<PathBuf>,
     /// Which medium the devices' latency is that of, where a benchmark does not run on all of them
     #[arg(long, value_enum, default_value = "nvme")]
     media: Media,
@@ -37,8 +41,9 @@ pub struct Args {
     ko: Option<PathBuf>,
 }
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "sibling-read",
+    "talk",
     "miss",
     "mapped",
     "storm",
@@ -87,7 +92,7 @@ struct Bench {
     devices: Devices,
 }
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     Bench {
         name: "sibling-read",
         cases: &[
@@ -105,6 +110,23 @@ const BENCHES: [Bench; 6] = [
         others: &["dm-linear"],
         icount: true,
         devices: Devices::All,
+    },
+    Bench {
+        name: "talk",
+        cases: &[
+            ("c1", "C1"),
+            ("c2", "C2"),
+            ("c3", "C3"),
+            ("c4", "C4, without C1"),
+        ],
+        metrics: &[
+            lower("read", "a big file", "ms"),
+            lower("md5", "md5sum of another", "ms"),
+            lower("bytes", "read from the device", "MiB"),
+        ],
+        others: &[],
+        icount: true,
+        devices: Devices::Asked,
     },
     Bench {
         name: "miss",
@@ -198,6 +220,7 @@ impl Bench {
 }
 
 pub fn run(args: Args) -> Result<i32> {
+    picture::check_names(&args.plot)?;
     let kernel = kernel::ensure(&args.kernel)?;
     let module = match &args.ko {
         Some(ko) => build::foreign(&kernel, ko)?,
@@ -242,8 +265,13 @@ pub fn run(args: Args) -> Result<i32> {
         )?;
         guest.feed(b"\n");
         let rows = rows(bench, &guest, rounds);
-        println!("\n{}", heading(bench, &args, &kernel.release, &outcome));
+        let heading = heading(bench, &args, &kernel.release, &outcome);
+        println!("\n{heading}");
         print!("{}", table(&bench.sides(), &rows));
+        for file in &args.plot {
+            let file = named_file(file, bench, &args);
+            picture::write(&bars(bench, &heading, &rows), &file)?;
+        }
         if let Some(file) = &args.json {
             let object = json!({
                 "name": bench.name,
@@ -259,7 +287,7 @@ pub fn run(args: Args) -> Result<i32> {
                 "rounds": rounds,
                 "rows": rows.iter().map(|r| r.json(&bench.sides())).collect::<Vec<Value>>(),
             });
-            figures::write_json(&json_file(file, bench, &args), &object)?;
+            figures::write_json(&named_file(file, bench, &args), &object)?;
         }
         let complaints = figures::complaints(&outcome)?;
         for line in &complaints {
@@ -268,7 +296,7 @@ pub fn run(args: Args) -> Result<i32> {
         if !complaints.is_empty() {
             eprintln!("console: {}", outcome.console.display());
             bad = true;
-        } else if let Some(row) = rows.iter().find(|r| r.of_drr().is_none() && r.wanted) {
+        } else if let Some(row) = rows.iter().find(|r| r.lacks_some()) {
             bail!(
                 "bench {}: the figure is missing: {}, {}",
                 bench.name,
@@ -281,12 +309,29 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 /// One file a benchmark: several get its name into theirs.
-fn json_file(file: &Path, bench: &Bench, args: &Args) -> PathBuf {
+fn named_file(file: &Path, bench: &Bench, args: &Args) -> PathBuf {
     if args.names.len() == 1 {
         return file.to_path_buf();
     }
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!("{stem}-{}.json", bench.name))
+    let part = |p: Option<&std::ffi::OsStr>| p.unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, end) = (part(file.file_stem()), part(file.extension()));
+    file.with_file_name(format!("{stem}-{}.{end}", bench.name))
+}
+
+fn bars<'a>(bench: &'a Bench, heading: &'a str, rows: &[Row]) -> Bars<'a> {
+    Bars {
+        title: bench.name,
+        about: heading,
+        sides: bench.sides(),
+        figures: rows
+            .iter()
+            .map(|r| Figure {
+                label: format!("{}: {}", r.case, r.metric.name),
+                unit: r.metric.unit,
+                values: r.values.clone(),
+            })
+            .collect(),
+    }
 }
 
 fn heading(bench: &Bench, args: &Args, release: &str, outcome: &Outcome) -> String {
@@ -319,8 +364,10 @@ struct Row {
 }
 
 impl Row {
-    fn of_drr(&self) -> Option<f64> {
-        self.values.get(1).copied().flatten()
+    /// Whether dm-thin or dm-drr has no figure where it must have one; only dm-drr has an access table.
+    fn lacks_some(&self) -> bool {
+        let of = |side: usize| self.values.get(side).copied().flatten();
+        self.wanted && (of(1).is_none() || of(0).is_none() && self.metric.key != "table")
     }
 
     fn json(&self, sides: &[&str]) -> Value {

@@ -1,9 +1,9 @@
 //! `cargo xtask heatmap`: draws the answer to a pool's `heatmap` message.
 
-use crate::host;
+use crate::picture::{self, bad, put};
 use anyhow::{bail, Context, Result};
+use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::{register_font, FontStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -28,7 +28,6 @@ pub struct Args {
     title: String,
 }
 
-const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
 const HEAD: &str = "source target pages bytes";
 /// Sources that are no devices, in the order of their columns.
 const OTHERS: [&str; 3] = ["other", "metadata", "disk"];
@@ -124,45 +123,16 @@ pub fn run(args: Args) -> Result<i32> {
         Some(file) => names(&read(file)?),
         None => BTreeMap::new(),
     };
-    let kind = |f: &Path| {
-        f.extension()
-            .and_then(|e| e.to_str())
-            .map(str::to_lowercase)
-    };
-    for file in &args.out {
-        if !matches!(kind(file).as_deref(), Some("svg" | "png")) {
-            bail!("{}: want a name that ends in .svg or .png", file.display());
-        }
-    }
-    ensure_font()?;
+    picture::check_names(&args.out)?;
     let picture = Picture::new(&map, &names, &args.title);
     for file in &args.out {
-        let size = picture.size();
-        let drawn = if kind(file).as_deref() == Some("svg") {
-            picture.draw(&SVGBackend::new(file, size).into_drawing_area())
-        } else {
-            picture.draw(&BitMapBackend::new(file, size).into_drawing_area())
-        };
-        drawn.with_context(|| format!("cannot draw {}", file.display()))?;
-        println!("{}", file.display());
+        picture::write(&picture, file)?;
     }
     Ok(0)
 }
 
 fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
-fn ensure_font() -> Result<()> {
-    host::ensure()?;
-    let bytes = fs::read(FONT).with_context(|| format!("cannot read {FONT}"))?;
-    // The drawing library keeps fonts for ever.
-    register_font(
-        "sans-serif",
-        FontStyle::Normal,
-        Box::leak(bytes.into_boxed_slice()),
-    )
-    .map_err(|_| anyhow::anyhow!("{FONT} is not a font that can be used"))
 }
 
 const CELL: (i32, i32) = (150, 56);
@@ -187,15 +157,6 @@ impl<'a> Picture<'a> {
         }
     }
 
-    fn size(&self) -> (u32, u32) {
-        let along =
-            |cells: usize, cell: i32, margin: i32| cells as u32 * cell as u32 + margin as u32 + 20;
-        (
-            along(self.sources.len(), CELL.0, MARGIN.0).max(560),
-            along(self.targets.len(), CELL.1, MARGIN.1),
-        )
-    }
-
     fn device(&self, id: u32) -> String {
         match self.names.get(&id) {
             Some(name) => format!("{name} ({id})"),
@@ -213,34 +174,40 @@ impl<'a> Picture<'a> {
         let mix = |full: f64| (255.0 - (255.0 - full) * share.clamp(0.0, 1.0)) as u8;
         RGBColor(mix(r), mix(g), mix(b))
     }
+}
 
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, plotters::coord::Shift>) -> Result<()>
+impl picture::Picture for Picture<'_> {
+    fn size(&self) -> (u32, u32) {
+        let along =
+            |cells: usize, cell: i32, margin: i32| cells as u32 * cell as u32 + margin as u32 + 20;
+        (
+            along(self.sources.len(), CELL.0, MARGIN.0).max(560),
+            along(self.targets.len(), CELL.1, MARGIN.1),
+        )
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<()>
     where
         B::ErrorType: 'static,
     {
-        let bad = |e: DrawingAreaErrorKind<B::ErrorType>| anyhow::anyhow!("{e}");
-        let text = |size: i32| ("sans-serif", size).into_font().color(&BLACK);
-        let put = |words: &str, size: i32, at: (i32, i32)| {
-            area.draw(&Text::new(words.to_string(), at, text(size)))
-        };
+        let put = |words: &str, size: i32, at: (i32, i32)| put(area, words, size, at);
         area.fill(&WHITE).map_err(bad)?;
-        put(self.title, 20, (16, 14)).map_err(bad)?;
+        put(self.title, 20, (16, 14))?;
         put(
             "columns: from where; rows: to whom; MiB, share of the row",
             13,
             (16, 44),
-        )
-        .map_err(bad)?;
+        )?;
         for (x, source) in self.sources.iter().enumerate() {
             let name = match source {
                 Source::Device(id) => self.device(*id),
                 Source::Other(n) => OTHERS.get(*n).copied().unwrap_or("?").to_string(),
             };
-            put(&name, 15, (MARGIN.0 + CELL.0 * x as i32 + 8, MARGIN.1 - 26)).map_err(bad)?;
+            put(&name, 15, (MARGIN.0 + CELL.0 * x as i32 + 8, MARGIN.1 - 26))?;
         }
         for (y, target) in self.targets.iter().enumerate() {
             let top = MARGIN.1 + CELL.1 * y as i32;
-            put(&self.device(*target), 15, (16, top + 20)).map_err(bad)?;
+            put(&self.device(*target), 15, (16, top + 20))?;
             let all = self.map.of(*target).max(1);
             for (x, source) in self.sources.iter().enumerate() {
                 let left = MARGIN.0 + CELL.0 * x as i32;
@@ -261,9 +228,8 @@ impl<'a> Picture<'a> {
                 .map_err(bad)?;
                 if pages != 0 {
                     let amount = (pages * PAGE).max(bytes) as f64 / f64::from(1 << 20);
-                    put(&format!("{amount:.1}"), 16, (left + 8, top + 8)).map_err(bad)?;
-                    put(&format!("{:.0} %", share * 100.0), 13, (left + 8, top + 30))
-                        .map_err(bad)?;
+                    put(&format!("{amount:.1}"), 16, (left + 8, top + 8))?;
+                    put(&format!("{:.0} %", share * 100.0), 13, (left + 8, top + 30))?;
                 }
             }
         }
@@ -317,10 +283,7 @@ mod tests {
         let map = Heatmap::parse(ANSWER).unwrap();
         let names = names("web: 0 1 drr 253:0 1\n");
         let picture = Picture::new(&map, &names, "title & <more>");
-        let mut svg = String::new();
-        picture
-            .draw(&SVGBackend::with_string(&mut svg, picture.size()).into_drawing_area())
-            .unwrap();
+        let svg = picture::svg(&picture);
         for words in [
             "web (1)",
             "device 3",

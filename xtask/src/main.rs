@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bars;
 mod bench;
 mod build;
 mod cache;
@@ -23,6 +24,7 @@ mod klog;
 mod lint;
 mod machine;
 mod paths;
+mod picture;
 mod proc;
 mod roots;
 mod test;
