@@ -266,7 +266,7 @@ pub fn run(args: Args) -> Result<i32> {
         guest.feed(b"\n");
         let rows = rows(bench, &guest, rounds);
         let heading = heading(bench, &args, &kernel.release, &outcome);
-        println!("\n{heading}");
+        println!("\n{}: {heading}", bench.name);
         print!("{}", table(&bench.sides(), &rows));
         for file in &args.plot {
             let file = named_file(file, bench, &args);
@@ -348,8 +348,7 @@ fn heading(bench: &Bench, args: &Args, release: &str, outcome: &Outcome) -> Stri
         Devices::Memory => "the devices have no latency".to_string(),
     };
     format!(
-        "{}: kernel {release} under {}, {time}; {media}",
-        bench.name,
+        "kernel {release} under {}, {time}; {media}",
         outcome.accel.name(),
     )
 }
