@@ -53,7 +53,8 @@ for FS_TYPE in ext4 xfs; do
         at_least "pages cached, copies staying again" "$(cached $files)" $((4 * pages))
     fi
     for name in a b c d; do
-        umount "$MNT/$name"
+        # Who mapped a file to count its pages may still be on its way out.
+        wait_for 10 umount "$MNT/$name"
         remove $name
     done
     pool_remove pool
