@@ -52,7 +52,7 @@ impl Figure {
 }
 
 /// Three digits, and no more than two behind the point.
-pub fn short(value: f64) -> String {
+fn short(value: f64) -> String {
     match value {
         v if v < 10.0 => format!("{v:.2}"),
         v if v < 100.0 => format!("{v:.1}"),

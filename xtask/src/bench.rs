@@ -268,10 +268,9 @@ pub fn run(args: Args) -> Result<i32> {
         let heading = heading(bench, &args, &kernel.release, &outcome);
         println!("\n{}: {heading}", bench.name);
         print!("{}", table(&bench.sides(), &rows));
-        for file in &args.plot {
-            let file = named_file(file, bench, &args);
-            picture::write(&bars(bench, &heading, &rows), &file)?;
-        }
+        let named = |file: &PathBuf| named_file(file, bench, &args);
+        let plots: Vec<PathBuf> = args.plot.iter().map(named).collect();
+        picture::write(&bars(bench, &heading, &rows), &plots)?;
         if let Some(file) = &args.json {
             let object = json!({
                 "name": bench.name,

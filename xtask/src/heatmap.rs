@@ -125,9 +125,7 @@ pub fn run(args: Args) -> Result<i32> {
     };
     picture::check_names(&args.out)?;
     let picture = Picture::new(&map, &names, &args.title);
-    for file in &args.out {
-        picture::write(&picture, file)?;
-    }
+    picture::write(&picture, &args.out)?;
     Ok(0)
 }
 

@@ -41,7 +41,7 @@ pub fn bad<E: std::error::Error + Send + Sync>(e: DrawingAreaErrorKind<E>) -> an
 }
 
 /// Refuses names that tell no kind of picture, before anything is made for them.
-pub fn check_names<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+pub fn check_names(files: &[PathBuf]) -> Result<()> {
     for file in files {
         if !matches!(kind(file).as_deref(), Some("svg" | "png")) {
             bail!("{}: want a name that ends in .svg or .png", file.display());
@@ -55,17 +55,22 @@ fn kind(file: &Path) -> Option<String> {
     Some(end.to_lowercase())
 }
 
-/// Draws into a file and tells its name.
-pub fn write(picture: &impl Picture, file: &Path) -> Result<()> {
+/// Draws into files and tells their names.
+pub fn write(picture: &impl Picture, files: &[PathBuf]) -> Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
     ensure_font()?;
     let size = picture.size();
-    let drawn = if kind(file).as_deref() == Some("svg") {
-        picture.draw(&SVGBackend::new(file, size).into_drawing_area())
-    } else {
-        picture.draw(&BitMapBackend::new(file, size).into_drawing_area())
-    };
-    drawn.with_context(|| format!("cannot draw {}", file.display()))?;
-    println!("{}", file.display());
+    for file in files {
+        let drawn = if kind(file).as_deref() == Some("svg") {
+            picture.draw(&SVGBackend::new(file, size).into_drawing_area())
+        } else {
+            picture.draw(&BitMapBackend::new(file, size).into_drawing_area())
+        };
+        drawn.with_context(|| format!("cannot draw {}", file.display()))?;
+        println!("{}", file.display());
+    }
     Ok(())
 }
 
