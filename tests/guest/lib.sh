@@ -846,6 +846,13 @@ teardown() {
     return $t_bad
 }
 
+# taken_down NAME: all that was made is gone, and the next side of a comparison can be set up.
+taken_down() {
+    (teardown) || fail "$1: could not be taken down"
+    : >"$W/disks"
+    : >"$W/pools"
+}
+
 on_exit() {
     x_rc=$?
     trap - EXIT

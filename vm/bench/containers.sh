@@ -68,9 +68,7 @@ on_pool() {
         done
     done
     remove origin
-    (teardown) || fail "$NAME: could not be taken down"
-    : >"$W/disks"
-    : >"$W/pools"
+    taken_down "$NAME"
 }
 
 on_overlayfs() {

@@ -31,18 +31,12 @@ on_pool() {
     pool_load "$POOL" "$META" "$DATA" 128
     thin_new t 0 "$MIB"
     cases "$(side_name "$1")" /dev/mapper/t
-    down
-}
-
-down() {
-    (teardown) || fail "could not be taken down"
-    : >"$W/disks"
-    : >"$W/pools"
+    taken_down "$(side_name "$1")"
 }
 
 DATA=$(disk $((MIB + 32)))
 dmsetup create lin --table "0 $((MIB * 2048)) linear $DATA 0"
 cases dm-linear /dev/mapper/lin
-down
+taken_down dm-linear
 on_pool stock
 on_pool drr

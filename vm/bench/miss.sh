@@ -69,9 +69,7 @@ case_of() {
         nvme | none) sampled "$2" ;;
         esac
     fi
-    (teardown) || fail "$NAME: could not be taken down"
-    : >"$W/disks"
-    : >"$W/pools"
+    taken_down "$NAME"
 }
 
 # sampled MEDIA: once recording has switched itself down.

@@ -56,9 +56,7 @@ run_side() {
     for jobs in $JOBS; do
         case_of "$jobs"
     done
-    (teardown) || fail "$NAME: could not be taken down"
-    : >"$W/disks"
-    : >"$W/pools"
+    taken_down "$NAME"
 }
 
 round=1

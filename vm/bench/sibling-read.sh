@@ -57,7 +57,7 @@ case_of() {
         figure "$NAME" none page.1 "$(a_page "$sibling")"
     fi
     echo "$NAME, $2: first $first ms, sibling $sibling ms, again $again ms"
-    done_with_case "$NAME"
+    taken_down "$NAME"
 }
 
 # linear: the same file, on a file system on dm-linear on a disk without latency.
@@ -73,13 +73,7 @@ linear() {
     figure dm-linear none first.1 "$first"
     figure dm-linear none page.1 "$(a_page "$first")"
     echo "dm-linear, none: first $first ms"
-    done_with_case dm-linear
-}
-
-done_with_case() {
-    (teardown) || fail "$1: could not be taken down"
-    : >"$W/disks"
-    : >"$W/pools"
+    taken_down dm-linear
 }
 
 linear

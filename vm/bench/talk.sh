@@ -70,7 +70,5 @@ for side in stock drr; do
     stop c2 2
     stop c3 3
     stop c4 4
-    (teardown) || fail "$NAME: could not be taken down"
-    : >"$W/disks"
-    : >"$W/pools"
+    taken_down "$NAME"
 done
