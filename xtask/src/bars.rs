@@ -37,13 +37,8 @@ const BAR: i32 = 17;
 const GAP: i32 = 12;
 
 impl Figure {
-    /// What the bars are relative to: the first side's figure, or the largest where that has none.
-    fn base(&self) -> Option<f64> {
-        let first = self.values.first().copied().flatten();
-        first.filter(|v| *v > 0.0).or_else(|| {
-            let known = self.values.iter().flatten().copied();
-            known.reduce(f64::max).filter(|v| *v > 0.0)
-        })
+    fn first(&self) -> Option<f64> {
+        self.values.first().copied().flatten().filter(|v| *v > 0.0)
     }
 
     fn bars(&self) -> usize {
@@ -57,6 +52,22 @@ fn short(value: f64) -> String {
         v if v < 10.0 => format!("{v:.2}"),
         v if v < 100.0 => format!("{v:.1}"),
         v => format!("{v:.0}"),
+    }
+}
+
+impl Bars<'_> {
+    /// What the bars of a figure are relative to: the first side's value, or, where that has none, the largest of all such figures
+    /// with the same unit.
+    fn base(&self, figure: &Figure) -> Option<f64> {
+        figure.first().or_else(|| {
+            let alike = |f: &&Figure| f.first().is_none() && f.unit == figure.unit;
+            let known = self.figures.iter().filter(alike).flat_map(|f| &f.values);
+            known
+                .flatten()
+                .copied()
+                .reduce(f64::max)
+                .filter(|v| *v > 0.0)
+        })
     }
 }
 
@@ -84,7 +95,7 @@ impl Picture for Bars<'_> {
         let mut top = HEAD;
         for figure in &self.figures {
             put(area, &figure.label, 13, (16, top + 1))?;
-            let base = figure.base();
+            let base = self.base(figure);
             for (value, color) in figure.values.iter().zip(COLORS) {
                 let Some(value) = value else { continue };
                 let ratio = base.map_or(0.0, |b| value / b);
@@ -92,7 +103,10 @@ impl Picture for Bars<'_> {
                 let place = [(LEFT, top), (LEFT + length, top + BAR - 3)];
                 area.draw(&Rectangle::new(place, color.filled()))
                     .map_err(bad)?;
-                let words = format!("{} {} ({ratio:.2}x)", short(*value), figure.unit);
+                let mut words = format!("{} {}", short(*value), figure.unit);
+                if figure.first().is_some() {
+                    words += &format!(" ({ratio:.2}x)");
+                }
                 put(area, &words, 12, (LEFT + length + 6, top))?;
                 top += BAR;
             }
@@ -124,6 +138,7 @@ mod tests {
             figures: vec![
                 figure("16: time", &[Some(200.0), Some(50.0), Some(5000.0)]),
                 figure("16: table", &[None, Some(4.0), None]),
+                figure("8: table", &[None, Some(1.0), None]),
             ],
         };
         let svg = svg(&bars);
@@ -131,13 +146,26 @@ mod tests {
             "200 ms (1.00x)",
             "50.0 ms (0.25x)",
             "5000 ms (25.00x)",
-            "4.00 ms (1.00x)",
+            "4.00 ms",
+            "1.00 ms",
             "16: table",
             "overlayfs",
         ] {
             assert!(svg.contains(words), "{words} is not in {svg}");
         }
-        // The background, three in the legend, four bars.
-        assert_eq!(svg.matches("<rect").count(), 1 + 3 + 4);
+        // The background, three in the legend, five bars.
+        assert_eq!(svg.matches("<rect").count(), 1 + 3 + 5);
+        assert!(!svg.contains("4.00 ms ("), "measured by nothing");
+        let wide = |px: i32| format!("width=\"{px}\" height=\"14\"");
+        assert_eq!(
+            svg.matches(&wide(ONE)).count(),
+            2,
+            "dm-thin's, and the largest: {svg}"
+        );
+        assert_eq!(
+            svg.matches(&wide(ONE / 4)).count(),
+            2,
+            "a quarter of them: {svg}"
+        );
     }
 }

@@ -41,13 +41,14 @@ pub struct Args {
     ko: Option<PathBuf>,
 }
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "sibling-read",
     "talk",
     "miss",
     "mapped",
     "storm",
     "memory",
+    "table",
     "parallel",
 ];
 
@@ -92,7 +93,7 @@ struct Bench {
     devices: Devices,
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     Bench {
         name: "sibling-read",
         cases: &[
@@ -188,6 +189,19 @@ const BENCHES: [Bench; 7] = [
         others: &["overlayfs"],
         icount: true,
         devices: Devices::Asked,
+    },
+    Bench {
+        name: "table",
+        cases: &[
+            ("sequential", "file in sequence"),
+            ("image", "image's files"),
+            ("four", "4 containers"),
+            ("random", "random quarter"),
+        ],
+        metrics: &[lower("table", "access table, a page in memory", "B")],
+        others: &[],
+        icount: true,
+        devices: Devices::Memory,
     },
     Bench {
         name: "parallel",
