@@ -158,6 +158,10 @@ impl Image {
 
     /// Writes the block's number and the checksum that its kind has.
     fn seal(&mut self, block: u64, kind: Kind) {
+        // A pointer that was damaged before may lead beyond the device: nothing is there.
+        if block >= self.blocks() {
+            return;
+        }
         let xor = match kind {
             Kind::Superblock => SUPERBLOCK_XOR,
             Kind::Index => INDEX_XOR,
