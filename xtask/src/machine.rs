@@ -30,9 +30,10 @@ const QUICK_TOOLS: [&str; 15] = [
     "sleep", "sort", "tr", "wc",
 ];
 
-/// The processor that TCG emulates. With erms or fsrm kernel and libc copy by `rep movsb`, which TCG carries out, and
-/// counts, byte by byte; without them they move 8 bytes and more at a time, near to what real processors do.
-const TCG_CPU: &str = "max,-erms,-fsrm";
+/// The processor that TCG emulates. With erms or fsrm kernel and libc copy by `rep movsb`, with fsrs the kernel fills by
+/// `rep stosb`, which TCG carries out, and counts, byte by byte; without them they move 8 bytes and more at a time, near
+/// to what real processors do.
+const TCG_CPU: &str = "max,-erms,-fsrm,-fsrs";
 
 /// How the guest's processors are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
