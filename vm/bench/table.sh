@@ -4,7 +4,7 @@
 # The guest's half of `cargo xtask bench table`: what the access table takes for each page that containers have in their page cache: of a
 # big file read in sequence, and 4 KiB at a time at random places; of the files of a real image, by one container and by four.
 #
-#   TESTS   directory with lib.sh and containers.sh        SCRATCH writable directory
+#   TESTS   directory with lib.sh, containers.sh, read.py and cached.py        SCRATCH writable directory
 
 MIB=${MIB:-96}
 # shellcheck source=vm/bench/containers.sh
@@ -15,21 +15,7 @@ taken() {
     case=$1
     shift
     groups=$(stat_of groups)
-    pages=$(python3 - "$@" <<'END'
-import ctypes, sys
-
-libc = ctypes.CDLL(None, use_errno=True)
-pages = 0
-for path in sys.argv[1:]:
-    with open(path, "rb") as f:
-        # cachestat(2), of the whole file; the first number is what is cached.
-        answer = (ctypes.c_uint64 * 5)()
-        if libc.syscall(451, f.fileno(), ctypes.byref((ctypes.c_uint64 * 2)()), ctypes.byref(answer), 0):
-            sys.exit("cachestat: errno %d" % ctypes.get_errno())
-        pages += answer[0]
-print(pages)
-END
-    )
+    pages=$(cached "$@")
     at_least "pages in memory" "$pages" 1000
     bytes=$(awk -v g="$groups" -v p="$pages" 'BEGIN { printf "%.1f", g * 256 / p }')
     figure dm-drr "$case" table.1 "$bytes"
@@ -64,9 +50,8 @@ remove origin
 
 fresh
 echo "an empty table takes $(stat_of table_bytes) bytes"
-cat "$MNT/c1/big" >"$W/big"
+python3 "$TESTS/read.py" "$MNT/c1/big" >"$W/took"
 taken sequential "$MNT/c1/big"
-rm "$W/big"
 
 fresh
 python3 - "$MNT/c1/big" <<'END'
@@ -83,14 +68,10 @@ END
 taken random "$MNT/c1/big"
 
 fresh
-cat "$MNT"/c1/image/* >"$W/all"
-rm "$W/all"
+python3 "$TESTS/read.py" "$MNT"/c1/image/* >"$W/took"
 taken image "$MNT"/c1/image/*
 
 fresh
-for n in 1 2 3 4; do
-    cat "$MNT/c$n"/image/* >"$W/all"
-done
-rm "$W/all"
+python3 "$TESTS/read.py" "$MNT"/c[1-4]/image/* >"$W/took"
 taken four "$MNT"/c[1-4]/image/*
 taken_down dm-drr

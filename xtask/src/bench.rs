@@ -259,6 +259,7 @@ pub fn run(args: Args) -> Result<i32> {
             paths::vm().join("bench/read.py"),
             paths::vm().join("bench/direct.py"),
             paths::checkout().join("tests/guest/lib.sh"),
+            paths::checkout().join("tests/guest/cached.py"),
         ];
         let script = format!(
             "{}cd /tmp\nTESTS={dir} SCRATCH=/tmp MEDIA={} ROUNDS={rounds} exec /bin/sh {dir}/{}.sh\n",
