@@ -34,8 +34,7 @@ for FS_TYPE in ext4 xfs; do
         message cache eager
         # shellcheck disable=SC2086
         wait_for 10 cached_at_most $((pages * 22 / 10)) $files
-        # The last of them may be leaving still.
-        drr_at_least cache_dropped_pages $((pages * 18 / 10))
+        drr_at_least cache_dropped_pages $((pages * 19 / 10))
     fi
     # Again and again nobody needs the disk, and no more than two copies stay.
     before=$(sectors_read "$DATA")
