@@ -48,6 +48,10 @@ module! {
             default: 1,
             description: "Whether recording is switched down to a sample where hits do not pay for it",
         },
+        vector_hash: u32 {
+            default: 1,
+            description: "Whether the content hash is computed in vector registers where the processor has them",
+        },
         cache: u32 {
             default: 0,
             description: "Copies of shared pages in memory: 0 stay, 1 all but one leave when memory is reclaimed, 2 all but two leave soon",
@@ -108,10 +112,13 @@ impl kernel::Module for DmDrr {
         };
         let table = Table::new(Params {
             drr_default: param(module_parameters::drr.value()) != 0,
-            table_max_bytes: mb.checked_mul(1 << 20).ok_or(EINVAL)?,
-            meta_max_bytes: meta_mb.checked_mul(1 << 20).ok_or(EINVAL)?,
-            sampling: param(module_parameters::sampling.value()) != 0,
-            cache,
+            drr: drr::Options {
+                table_max_bytes: mb.checked_mul(1 << 20).ok_or(EINVAL)?,
+                meta_max_bytes: meta_mb.checked_mul(1 << 20).ok_or(EINVAL)?,
+                sampling: param(module_parameters::sampling.value()) != 0,
+                vector_hash: param(module_parameters::vector_hash.value()) != 0,
+                cache,
+            },
             no_space_timeout: dm::params::no_space_timeout,
         })?;
         let own = Targets::register(module, c"drr-pool", c"drr", OWN_VERSION, &table)?;

@@ -23,6 +23,7 @@
 #include "pdata.h"
 #include "folio.h"
 #include "shrinker.h"
+#include "clnh.h"
 
 /* Macros that bindgen cannot evaluate by itself. */
 const u32 RUST_CONST_HELPER_REQ_POLLED = (__force u32)REQ_POLLED;

@@ -23,8 +23,14 @@ use super::{
     bdev::BlockDev,
     bindings,
     bio::{Bio, Status},
+    clnh,
 };
-use crate::drr::{hash::PAGE_WORDS, resume, table::Table, ReadHook};
+use crate::drr::{
+    hash::{Key, PAGE_WORDS},
+    resume,
+    table::Table,
+    ReadHook,
+};
 use core::{ffi::c_void, marker::PhantomData, mem::offset_of, ptr::NonNull};
 use kernel::{prelude::*, sync::Arc, types::Opaque};
 
@@ -96,14 +102,28 @@ impl LockedSource {
         }
     }
 
-    /// Copies into a page that nobody else sees.
-    pub(crate) fn copy_to(&self, to: &mut PrivatePage) -> Result<(), Reject> {
-        self.copy(to.page)
+    /// Copies into a page that nobody else sees; the copy's hash.
+    pub(crate) fn copy_to(&self, to: &mut PrivatePage, key: &Key) -> Result<u64, Reject> {
+        match key.carry_less() {
+            Some(words) if clnh::is_usable() => Ok(key.of_sum(self.copy_and_sum(to.page, words)?)),
+            _ => {
+                self.copy(to.page)?;
+                Ok(key.hash(to.words()))
+            }
+        }
     }
 
-    /// Copies into a page that the read in hand is to fill.
-    pub(crate) fn copy_to_own(&self, to: &mut OwnPage<'_>) -> Result<(), Reject> {
-        self.copy(to.piece.page)
+    /// Copies into a page that the read in hand is to fill; the copy's hash.
+    pub(crate) fn copy_to_own(&self, to: &mut OwnPage<'_>, key: &Key) -> Result<u64, Reject> {
+        match key.carry_less() {
+            Some(words) if clnh::is_usable() => {
+                Ok(key.of_sum(self.copy_and_sum(to.piece.page, words)?))
+            }
+            _ => {
+                self.copy(to.piece.page)?;
+                Ok(to.with_words(|words| key.hash(words)))
+            }
+        }
     }
 
     /// How its layer uses the folio that the page is in.
@@ -135,6 +155,30 @@ impl LockedSource {
         let err = unsafe { bindings::drr_source_copy(self.page.as_ptr(), to.as_ptr()) };
         if err == 0 {
             Ok(())
+        } else {
+            Err(Reject::Poisoned)
+        }
+    }
+
+    /// The same, and the sum of the bytes that have been copied, each loaded once. Where vector
+    /// registers can be used only.
+    fn copy_and_sum(
+        &self,
+        to: NonNull<bindings::page>,
+        key: &[u64; PAGE_WORDS],
+    ) -> Result<u128, Reject> {
+        let mut sum = [0u64; 2];
+        // SAFETY: as in `copy`; the key has a page's size, `sum` two words.
+        let err = unsafe {
+            bindings::drr_clnh_copy(
+                self.page.as_ptr(),
+                to.as_ptr(),
+                key.as_ptr().cast(),
+                sum.as_mut_ptr(),
+            )
+        };
+        if err == 0 {
+            Ok(clnh::joined(sum))
         } else {
             Err(Reject::Poisoned)
         }

@@ -9,6 +9,7 @@
 use super::{
     cache::CachePolicy,
     domains::DEFAULT_TAG,
+    hash::Sum,
     stats::{Counter, ALL},
     Drr, Layer, State,
 };
@@ -100,7 +101,8 @@ impl Drr {
 
     /// The pool's counters, and the state of the table: `evicted_pages` (records dropped for lack
     /// of room), `groups`, `table_bytes`, `meta_pages` (kept now), `meta_evicted_pages`, `drr`, `verify`,
-    /// `sampling` (1: on), `sampled` (1: no more than a sample is recorded), `cache` (0: off, 1: pressure,
+    /// `sampling` (1: on), `sampled` (1: no more than a sample is recorded), `vector_hash` (1: the content hash is in vector
+    /// registers), `cache` (0: off, 1: pressure,
     /// 2: eager).
     fn print_stats(&self, out: &mut impl Write) -> fmt::Result {
         for (counter, name) in ALL {
@@ -121,6 +123,8 @@ impl Drr {
         line(out, format_args!("sampling {}", u8::from(on)))?;
         let sampled = self.sampling.is_sampled();
         line(out, format_args!("sampled {}", u8::from(sampled)))?;
+        let vectors = self.key.sum() == Sum::Clnh;
+        line(out, format_args!("vector_hash {}", u8::from(vectors)))?;
         line(out, format_args!("cache {}", self.cache.policy() as u32))
     }
 

@@ -170,31 +170,41 @@ pub(crate) struct Drr {
     state: RwSem<State>,
 }
 
+/// What a pool's DRR is told when it is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// Bytes that the access table may take.
+    pub(crate) table_max_bytes: usize,
+    /// Bytes that its own pages of metadata may take.
+    pub(crate) meta_max_bytes: usize,
+    /// Whether recording is switched down where it does not pay.
+    pub(crate) sampling: bool,
+    /// Whether the content hash is computed in vector registers, where there are any.
+    pub(crate) vector_hash: bool,
+    /// What becomes of copies of shared pages in memory.
+    pub(crate) cache: CachePolicy,
+}
+
 impl Drr {
-    /// DRR for pool `pool_name`, whose reads are in `epochs`, its table bounded by
-    /// `table_max_bytes` and its pages of metadata by `meta_max_bytes`; with `sampling`, recording is
-    /// switched down where it does not pay; `cache` says what becomes of copies. Process context; sleeps.
+    /// DRR for pool `pool_name`, whose reads are in `epochs`. Process context; sleeps.
     pub(crate) fn new(
         pool_name: &str,
         epochs: Arc<Epochs>,
         enabled: bool,
-        table_max_bytes: usize,
-        meta_max_bytes: usize,
-        sampling: bool,
-        cache: CachePolicy,
+        options: Options,
     ) -> Result<Arc<Self>> {
         let mut name = KVec::new();
         name.extend_from_slice(pool_name.as_bytes(), GFP_KERNEL)?;
-        let table = Table::new(table_max_bytes, random_word()).ok_or(ENOMEM)?;
+        let table = Table::new(options.table_max_bytes, random_word()).ok_or(ENOMEM)?;
         let table = Arc::new(table, GFP_KERNEL)?;
-        let meta_pages = MetaPages::new(meta_max_bytes, random_word()).ok_or(ENOMEM)?;
+        let meta_pages = MetaPages::new(options.meta_max_bytes, random_word()).ok_or(ENOMEM)?;
         let meta_pages = Arc::new(meta_pages, GFP_KERNEL)?;
-        let cache = Arc::new(Cache::new(table.clone(), cache)?, GFP_KERNEL)?;
-        let key = hash::Key::new(random_word).ok_or(ENOMEM)?;
+        let cache = Arc::new(Cache::new(table.clone(), options.cache)?, GFP_KERNEL)?;
+        let key = hash::Key::new(random_word, options.vector_hash).ok_or(ENOMEM)?;
         Ok(Arc::new(
             Self {
                 name,
-                sampling: Sampling::new(&key, sampling).ok_or(ENOMEM)?,
+                sampling: Sampling::new(&key, options.sampling).ok_or(ENOMEM)?,
                 key,
                 _hotplug: Hotplug::new(table.clone())?,
                 _shrinker: Shrinker::new(

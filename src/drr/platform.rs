@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure parts of DRR need from the kernel: memory that can fail, and a lock.
+//! What the pure parts of DRR need from the kernel: memory that can fail, a lock, and vector registers.
 //!
 //! The host tests have a file of the same name and interface over std.
 
@@ -8,6 +8,9 @@ use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT};
 use kernel::prelude::*;
 use kernel::time::{delay::fsleep, ClockSource, Delta, Monotonic};
 
+pub(crate) use crate::dm::clnh::{
+    is_available as has_carry_less, is_usable as is_carry_less_usable, sum as carry_less_sum,
+};
 pub(crate) use crate::dm::irqlock::IrqLock;
 
 /// A growable array that may come from vmalloc.

@@ -170,7 +170,7 @@ impl Drr {
             let pages = hook.read.as_ref().map_or(0, |read| {
                 extent(read.phys, read.armed.pieces().map_or(0, |p| p.bytes())).1
             });
-            if pages > IN_PLACE_PAGES {
+            if pages > IN_PLACE_PAGES || !self.key.is_usable() {
                 hook.owner = Some((self.clone(), layer.clone()));
                 self.queue.defer(bio, status);
                 return None;

@@ -441,12 +441,14 @@ impl Drr {
         tally: &mut Tally,
     ) -> Result<bool, Reject> {
         let copied = LockedSource::take(source.pfn, source.mapping, source.index)
-            .and_then(|locked| locked.copy_to(to));
-        if let Err(why) = copied {
-            self.reject(ppn, source, why, tally);
-            return Err(why);
+            .and_then(|locked| locked.copy_to(to, &self.key));
+        match copied {
+            Ok(hash) => Ok(self.prove(ppn, source, hash, tally)),
+            Err(why) => {
+                self.reject(ppn, source, why, tally);
+                Err(why)
+            }
         }
-        Ok(self.prove(ppn, source, self.key.hash(to.words()), tally))
     }
 
     fn prove(&self, ppn: u64, source: &Source, hash: u64, tally: &mut Tally) -> bool {
@@ -516,13 +518,15 @@ impl Walk<'_> {
             return false;
         }
         let copied = LockedSource::take(source.pfn, source.mapping, source.index)
-            .and_then(|locked| locked.copy_to_own(own));
-        if let Err(why) = copied {
-            self.locked |= why == Reject::Locked;
-            self.drr.reject(part.ppn, source, why, self.tally);
-            return false;
-        }
-        let hash = own.with_words(|words| self.drr.key.hash(words));
+            .and_then(|locked| locked.copy_to_own(own, &self.drr.key));
+        let hash = match copied {
+            Ok(hash) => hash,
+            Err(why) => {
+                self.locked |= why == Reject::Locked;
+                self.drr.reject(part.ppn, source, why, self.tally);
+                return false;
+            }
+        };
         if !self.drr.prove(part.ppn, source, hash, self.tally) {
             return false;
         }

@@ -34,7 +34,7 @@ use crate::{
         target::{CtrError, MappedDev, TableRef},
         work::{Work, WorkQueue},
     },
-    drr::{CachePolicy, Drr},
+    drr::{self, Drr},
     meta::Metadata,
     thin::{Job, Thin},
     units::{Chunk, DevId, Geometry, Ppn, Sectors, PAGE_SECTORS, SECTOR_SHIFT},
@@ -144,14 +144,8 @@ pub(crate) struct Pool {
 pub(crate) struct Params {
     /// Whether drop-in pools serve reads from siblings.
     pub(crate) drr_default: bool,
-    /// Bytes that a pool's access table may take.
-    pub(crate) table_max_bytes: usize,
-    /// Bytes that a pool's own pages of metadata may take.
-    pub(crate) meta_max_bytes: usize,
-    /// Whether recording is switched down where it does not pay.
-    pub(crate) sampling: bool,
-    /// What becomes of copies of shared pages in memory.
-    pub(crate) cache: CachePolicy,
+    /// What every pool's DRR is told.
+    pub(crate) drr: drr::Options,
     /// Seconds until queued writes of a full pool fail; 0: never.
     pub(crate) no_space_timeout: fn() -> u32,
 }
@@ -188,10 +182,7 @@ impl Pool {
             name.to_str().unwrap_or("?"),
             epochs.clone(),
             drr && reads_pages(data_dev),
-            params.table_max_bytes,
-            params.meta_max_bytes,
-            params.sampling,
-            params.cache,
+            params.drr,
         )
         .map_err(nomem)?;
         let make = || -> Result<Pool> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::hash::{Key, PAGE_WORDS};
-use super::platform::set_out_of_memory;
+use super::hash::{Key, Sum, PAGE_WORDS};
+use super::platform::{set_out_of_memory, set_vectors, Vectors};
 use proptest::prelude::*;
 
 const P: u128 = (1 << 61) - 1;
@@ -23,19 +23,46 @@ fn page(seed: u64) -> [u64; PAGE_WORDS] {
     std::array::from_fn(|_| next())
 }
 
-fn key(seed: u64) -> Key {
-    Key::new(words(seed)).unwrap()
+fn key(seed: u64, sum: Sum) -> Key {
+    set_vectors(match sum {
+        Sum::Nh => Vectors::Absent,
+        Sum::Clnh => Vectors::Busy,
+    });
+    let key = Key::new(words(seed), true).unwrap();
+    assert_eq!(key.sum(), sum);
+    key
+}
+
+fn sums() -> impl Strategy<Value = Sum> {
+    prop_oneof![Just(Sum::Nh), Just(Sum::Clnh)]
+}
+
+/// The product of two polynomials over the field of two elements: their coefficients are convolved.
+fn carry_less_product(a: u64, b: u64) -> u128 {
+    (0..127u32)
+        .map(|n| {
+            // The coefficients of the pairs of powers whose sum is n, b's in reverse order.
+            let b = u128::from(b.reverse_bits());
+            let pairs = u128::from(a) & if n < 64 { b >> (63 - n) } else { b << (n - 63) };
+            u128::from(pairs.count_ones() % 2) << n
+        })
+        .sum()
 }
 
 /// The definition, word by word, with plain remainders.
-fn by_definition(key_seed: u64, page: &[u64; PAGE_WORDS]) -> u64 {
+fn by_definition(key_seed: u64, which: Sum, page: &[u64; PAGE_WORDS]) -> u64 {
     let mut next = words(key_seed);
     let k: Vec<u64> = (0..PAGE_WORDS + 3).map(|_| next()).collect();
     let mut sum = 0u128;
     for i in (0..PAGE_WORDS).step_by(2) {
-        let a = page[i].wrapping_add(k[i]) as u128;
-        let b = page[i + 1].wrapping_add(k[i + 1]) as u128;
-        sum = sum.wrapping_add(a * b);
+        sum = match which {
+            Sum::Nh => {
+                let a = page[i].wrapping_add(k[i]) as u128;
+                let b = page[i + 1].wrapping_add(k[i + 1]) as u128;
+                sum.wrapping_add(a * b)
+            }
+            Sum::Clnh => sum ^ carry_less_product(page[i] ^ k[i], page[i + 1] ^ k[i + 1]),
+        };
     }
     let pieces = [sum % (1 << 43), (sum >> 43) % (1 << 43), sum >> 86];
     let mut h = 0u128;
@@ -46,19 +73,21 @@ fn by_definition(key_seed: u64, page: &[u64; PAGE_WORDS]) -> u64 {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
-    fn is_what_its_definition_says(k: u64, p: u64) {
-        prop_assert_eq!(key(k).hash(&page(p)), by_definition(k, &page(p)));
+    fn is_what_its_definition_says(k: u64, p: u64, sum in sums()) {
+        prop_assert_eq!(key(k, sum).hash(&page(p)), by_definition(k, sum, &page(p)));
     }
 
     #[test]
-    fn depends_on_the_key(k: u64, p: u64) {
-        prop_assert_ne!(key(k).hash(&page(p)), key(k ^ 1).hash(&page(p)));
+    fn depends_on_the_key(k: u64, p: u64, sum in sums()) {
+        prop_assert_ne!(key(k, sum).hash(&page(p)), key(k ^ 1, sum).hash(&page(p)));
     }
 
     #[test]
-    fn swapped_words_differ(k: u64, p: u64, i in 0..PAGE_WORDS, j in 0..PAGE_WORDS) {
-        let (key, mut page) = (key(k), page(p));
+    fn swapped_words_differ(k: u64, p: u64, sum in sums(), i in 0..PAGE_WORDS, j in 0..PAGE_WORDS) {
+        let (key, mut page) = (key(k, sum), page(p));
         let before = key.hash(&page);
         page.swap(i, j);
         prop_assert_eq!(i == j, before == key.hash(&page));
@@ -67,13 +96,14 @@ proptest! {
 
 #[test]
 fn every_single_bit_counts() {
-    let key = key(1);
-    for mut page in [[0; PAGE_WORDS], [u64::MAX; PAGE_WORDS], page(2)] {
-        let before = key.hash(&page);
-        for word in 0..PAGE_WORDS {
-            for bit in 0..64 {
+    for (sum, step) in [(Sum::Nh, 1), (Sum::Clnh, 61)] {
+        let key = key(1, sum);
+        for mut page in [[0; PAGE_WORDS], [u64::MAX; PAGE_WORDS], page(2)] {
+            let before = key.hash(&page);
+            for at in (0..PAGE_WORDS * 64).step_by(step) {
+                let (word, bit) = (at / 64, at % 64);
                 page[word] ^= 1 << bit;
-                assert_ne!(before, key.hash(&page), "word {word} bit {bit}");
+                assert_ne!(before, key.hash(&page), "{sum:?} word {word} bit {bit}");
                 page[word] ^= 1 << bit;
             }
         }
@@ -82,16 +112,24 @@ fn every_single_bit_counts() {
 
 #[test]
 fn a_shifted_page_differs() {
-    let key = key(3);
-    let mut shifted = page(4);
-    shifted.rotate_left(1);
-    assert_ne!(key.hash(&page(4)), key.hash(&shifted));
+    for sum in [Sum::Nh, Sum::Clnh] {
+        let key = key(3, sum);
+        let mut shifted = page(4);
+        shifted.rotate_left(1);
+        assert_ne!(key.hash(&page(4)), key.hash(&shifted));
+    }
 }
 
 #[test]
 fn extreme_keys_and_pages_stay_below_the_prime() {
-    for k in [0, u64::MAX] {
-        let key = Key::new(|| k).unwrap();
+    for (k, vectors) in [
+        (0, Vectors::Absent),
+        (u64::MAX, Vectors::Absent),
+        (0, Vectors::Busy),
+        (u64::MAX, Vectors::Busy),
+    ] {
+        set_vectors(vectors);
+        let key = Key::new(|| k, true).unwrap();
         for p in [0, 1, u64::MAX] {
             assert!((key.hash(&[p; PAGE_WORDS]) as u128) < P);
         }
@@ -101,6 +139,32 @@ fn extreme_keys_and_pages_stay_below_the_prime() {
 #[test]
 fn no_memory_no_key() {
     set_out_of_memory(true);
-    assert!(Key::new(|| 0).is_none());
+    for vectors in [Vectors::Absent, Vectors::Busy] {
+        set_vectors(vectors);
+        assert!(Key::new(|| 0, true).is_none());
+    }
     set_out_of_memory(false);
+}
+
+#[test]
+fn who_copies_and_sums_gets_the_same_hash() {
+    let key = key(5, Sum::Clnh);
+    let words = key.carry_less().unwrap();
+    let sum = (0..PAGE_WORDS)
+        .step_by(2)
+        .map(|i| carry_less_product(page(6)[i] ^ words[i], page(6)[i + 1] ^ words[i + 1]))
+        .fold(0, |a, b| a ^ b);
+    assert_eq!(key.of_sum(sum), key.hash(&page(6)));
+}
+
+#[test]
+fn vector_registers_that_are_wrong_or_not_wanted_are_not_used() {
+    set_vectors(Vectors::Wrong);
+    assert_eq!(Key::new(words(7), true).unwrap().sum(), Sum::Nh);
+    set_vectors(Vectors::Busy);
+    let plain = Key::new(words(7), false).unwrap();
+    assert_eq!(plain.sum(), Sum::Nh);
+    assert!(plain.carry_less().is_none());
+    assert!(plain.is_usable());
+    assert!(!key(7, Sum::Clnh).is_usable());
 }

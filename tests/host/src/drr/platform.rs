@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! src/drr/platform.rs for the host: memory that can be told to fail, and a lock.
+//! src/drr/platform.rs for the host: memory that can be told to fail, a lock, and vector registers that are told what to answer.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +11,7 @@ pub(crate) type Boxed<T> = Box<T>;
 thread_local! {
     static OUT_OF_MEMORY: Cell<bool> = const { Cell::new(false) };
     static WHILE_ALLOCATING: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    static VECTORS: Cell<Vectors> = const { Cell::new(Vectors::Absent) };
     static LOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -54,6 +55,34 @@ pub(crate) fn boxed<T>(value: T) -> Option<Boxed<T>> {
 pub(crate) fn now_ns() -> u64 {
     thread_local!(static BEGUN: std::time::Instant = std::time::Instant::now());
     BEGUN.with(|b| u64::try_from(b.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// What stands for the vector registers of this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vectors {
+    /// The processor has none.
+    Absent,
+    /// In use by somebody else.
+    Busy,
+    /// They compute something else than what they should.
+    Wrong,
+}
+
+/// Says what this thread's vector registers are like.
+pub(crate) fn set_vectors(vectors: Vectors) {
+    VECTORS.set(vectors);
+}
+
+pub(crate) fn has_carry_less() -> bool {
+    VECTORS.get() != Vectors::Absent
+}
+
+pub(crate) fn is_carry_less_usable() -> bool {
+    VECTORS.get() != Vectors::Busy
+}
+
+pub(crate) fn carry_less_sum(page: &[u64; 512], key: &[u64; 512]) -> Option<u128> {
+    (VECTORS.get() == Vectors::Wrong).then(|| u128::from(page[0] ^ key[0]))
 }
 
 pub(crate) struct IrqLock<T>(Mutex<T>);

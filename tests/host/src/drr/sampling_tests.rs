@@ -127,7 +127,7 @@ fn switched_off_it_records_everything() {
 
 #[test]
 fn measures_what_a_hash_costs() {
-    let key = Key::new(|| 0x1234_5678_9abc_def1).expect("memory");
+    let key = Key::new(|| 0x1234_5678_9abc_def1, false).expect("memory");
     let s = Sampling::new(&key, true).expect("memory");
     assert!(!s.is_sampled());
     set_out_of_memory(true);
