@@ -2,8 +2,8 @@
 
 //! The content hash: a keyed 64-bit hash of one 4 KiB page.
 //!
-//! A universal sum of the page's words, folded to 61 bits by a linear hash over the prime field of
-//! 2^61 - 1. The sum is one of two, the same for all of a pool's life:
+//! A universal sum of the page's words, of 128 bits, folded to 64 by a multilinear hash (Lemire and Kaser,
+//! "Strongly universal string hashing is fast", The Computer Journal, 2014). The sum is one of two, the same for all of a pool's life:
 //!
 //! - CLNH (Lemire and Kaser, "Faster 64-bit universal hashing using carry-less multiplications",
 //!   2016): of the pairs of words, each combined with a word of the key by exclusive or, the carry-less
@@ -13,8 +13,8 @@
 //!   Authentication", CRYPTO '99) elsewhere: 256 multiplications a page.
 //!
 //! Bound: for any two different pages, chosen without knowledge of the key, the chance over the
-//! key that they collide is at most 2^-64 (either sum, equal lengths, 64-bit words) + 1 / (2^61 - 1)
-//! (fold), below 2^-60. The key is random, one per pool and load, and never leaves the module;
+//! key that they collide is at most 2^-64 (either sum, equal lengths, 64-bit words) + 2^-64 (the fold: the
+//! upper 64 of 128 bits, of characters of 64), hence 2^-63. The key is random, one per pool and load, and never leaves the module;
 //! hashes are compared inside it only, so that whoever chooses pages learns at most whether a
 //! read was slow. It is not a cryptographic hash: with the key a collision is easily made.
 //!
@@ -25,12 +25,7 @@ use super::platform::{array, carry_less_sum, has_carry_less, is_carry_less_usabl
 /// 64-bit words in a 4 KiB page.
 pub(crate) const PAGE_WORDS: usize = 512;
 /// Random words that a key consists of.
-const KEY_WORDS: usize = PAGE_WORDS + 3;
-/// The Mersenne prime of the fold.
-const PRIME: u64 = (1 << 61) - 1;
-/// Bits of the pieces that the fold cuts NH's result into: three of them hold 128 bits.
-const PIECE_BITS: u32 = 43;
-const PIECE: u128 = (1 << PIECE_BITS) - 1;
+const KEY_WORDS: usize = PAGE_WORDS + 6;
 
 /// How a key sums pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,18 +123,19 @@ impl Key {
             .wrapping_neg()
     }
 
+    /// Multilinear in the sum's two words: of the products with 128-bit keys, added to another one, the
+    /// upper half.
     fn fold(&self, sum: u128) -> u64 {
-        let pieces = [
-            sum & PIECE,
-            (sum >> PIECE_BITS) & PIECE,
-            sum >> (2 * PIECE_BITS),
-        ];
-        let mut acc: u128 = 0;
-        for (piece, k) in pieces.iter().zip(self.words.iter().skip(PAGE_WORDS)) {
-            // Below 2^43 * 2^61 each: three of them stay far from 2^128.
-            acc = acc.wrapping_add(piece.wrapping_mul(u128::from(k & PRIME)));
-        }
-        reduce(acc)
+        let mut keys = self.words.iter().skip(PAGE_WORDS);
+        let mut key = || match (keys.next(), keys.next()) {
+            (Some(low), Some(high)) => u128::from(*low) | u128::from(*high) << 64,
+            _ => 0,
+        };
+        let (first, low, high) = (key(), key(), key());
+        let folded = first
+            .wrapping_add(low.wrapping_mul(sum & u128::from(u64::MAX)))
+            .wrapping_add(high.wrapping_mul(sum >> 64));
+        (folded >> 64) as u64
     }
 }
 
@@ -156,18 +152,4 @@ fn carry_less_sum_slowly(page: &[u64; PAGE_WORDS], words: &[u64; PAGE_WORDS]) ->
         }
     }
     sum
-}
-
-/// `v mod 2^61 - 1`, for `v < 2^122`.
-fn reduce(v: u128) -> u64 {
-    let p = u128::from(PRIME);
-    let once = (v & p).wrapping_add(v >> 61);
-    let twice = (once & p).wrapping_add(once >> 61);
-    let r = if twice >= p {
-        twice.wrapping_sub(p)
-    } else {
-        twice
-    };
-    // Below 2^61 after the reductions above.
-    (r & p) as u64
 }

@@ -13,7 +13,7 @@ use super::{
     platform::{now_ns, sleep_us},
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
-    table::{Batch, Page, Published, Source, Ticket},
+    table::{Batch, Known, Page, Published, Source, Sources, Ticket, MAX_SOURCES},
     Drr, Layer, ReadOutcome,
 };
 use crate::dm::{
@@ -80,6 +80,9 @@ struct Walk<'a> {
     drr: &'a Drr,
     layer: &'a Layer,
     ticket: Ticket,
+    /// What the table says of the part in hand, and of the pages around it.
+    sources: Sources,
+    known: Known,
     batch: Option<Batch>,
     bounce: Option<PrivatePage>,
     /// The source of the parts served last, and how much it was, not counted yet.
@@ -115,17 +118,7 @@ impl Drr {
         let mut locked = false;
         let known = self.table.present(first, layer.domain());
         if known & (1u16 << (first & 15)) != 0 {
-            let mut walk = Walk {
-                drr: self,
-                layer,
-                ticket,
-                batch: None,
-                bounce: None,
-                heat: Heat::default(),
-                tried: false,
-                locked: false,
-                tally: &mut *tally,
-            };
+            let mut walk = Walk::new(self, layer, ticket, &mut *tally);
             let mut pieces = Pieces::of(bio);
             while let Some(part) = Part::new(phys, done, total) {
                 if !walk.serve_part(part, &mut pieces) {
@@ -234,17 +227,7 @@ impl Drr {
         let total = bio.bytes();
         let (first, pages) = extent(phys, total);
         let ticket = self.table.ticket(first, pages);
-        let mut walk = Walk {
-            drr: self,
-            layer,
-            ticket,
-            batch: None,
-            bounce: None,
-            heat: Heat::default(),
-            tried: false,
-            locked: false,
-            tally,
-        };
+        let mut walk = Walk::new(self, layer, ticket, tally);
         let mut pieces = Pieces::of(bio);
         let mut done: u32 = 0;
         let mut tries = LOCK_TRIES;
@@ -261,6 +244,7 @@ impl Drr {
             }
             tries = tries.saturating_sub(1);
             pieces = here;
+            walk.known.forget();
             sleep_us(LOCK_PAUSE_US);
         }
         walk.publish();
@@ -482,12 +466,33 @@ impl Drr {
     }
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(drr: &'a Drr, layer: &'a Layer, ticket: Ticket, tally: &'a mut Tally) -> Self {
+        Self {
+            drr,
+            layer,
+            ticket,
+            sources: Sources::default(),
+            known: Known::nothing(),
+            batch: None,
+            bounce: None,
+            heat: Heat::default(),
+            tried: false,
+            locked: false,
+            tally,
+        }
+    }
+
     /// Fills one part from the first source that works; steps `pieces` over it. On `false` the
     /// part has to come from disk, and `pieces` is of no more use.
     fn serve_part(&mut self, part: Part, pieces: &mut Pieces<'_>) -> bool {
-        let sources = self.drr.table.sources(part.ppn, self.layer.domain());
-        self.tried = sources.iter().next().is_some();
+        self.drr.table.sources_known(
+            part.ppn,
+            self.layer.domain(),
+            &mut self.known,
+            &mut self.sources,
+        );
+        self.tried = self.sources.iter().next().is_some();
         self.locked = false;
         if !self.tried {
             return false;
@@ -499,14 +504,22 @@ impl Walk<'_> {
                 .and_then(|piece| piece.own(self.layer.own));
             if let Some(mut own) = own {
                 *pieces = ahead;
-                return sources
-                    .iter()
-                    .any(|source| self.serve_own(part, source, &mut own));
+                return self.first_that(|walk, source| walk.serve_own(part, source, &mut own));
             }
         }
-        sources
-            .iter()
-            .any(|source| self.serve_bounced(part, source, pieces))
+        self.first_that(|walk, source| walk.serve_bounced(part, source, pieces))
+    }
+
+    /// Whether one of the sources serves; the newest are tried first.
+    fn first_that(&mut self, mut serves: impl FnMut(&mut Self, &Source) -> bool) -> bool {
+        for n in 0..MAX_SOURCES {
+            match self.sources.get(n) {
+                Some(source) if serves(self, &source) => return true,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        false
     }
 
     /// Straight into a page of the layer's own page cache, which nobody sees before the bio

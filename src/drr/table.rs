@@ -50,7 +50,7 @@ pub(crate) const COPIED: usize = 8;
 const EVICT_SCAN: usize = 64;
 
 /// Who recorded, and where in memory the pages are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Identity {
     /// Address of the mapping; compared, never followed.
     pub(crate) mapping: usize,
@@ -100,6 +100,66 @@ impl Sources {
 
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, Source> {
         self.items.get(..self.len).unwrap_or(&[]).iter()
+    }
+
+    /// Number `n`, counted from the newest.
+    pub(crate) fn get(&self, n: usize) -> Option<Source> {
+        self.iter().nth(n).copied()
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+/// What the table says of a key's pages, for who goes through them one after the other: looked up once
+/// for all of them. It grows old meanwhile, which weak records may.
+pub(crate) struct Known {
+    /// The key, and the domain.
+    key: Option<(u64, u32)>,
+    len: usize,
+    groups: [KnownGroup; MAX_SOURCES],
+    /// There are more groups than have room here.
+    more: bool,
+}
+
+/// The records of a [`Group`].
+#[derive(Clone, Copy, Default)]
+struct KnownGroup {
+    id: Identity,
+    valid: u16,
+    pfn: [u32; GROUP_PAGES],
+    hash: [u64; GROUP_PAGES],
+}
+
+impl KnownGroup {
+    fn source(&self, slot: usize) -> Option<Source> {
+        if self.valid & bit(slot) == 0 {
+            return None;
+        }
+        Some(Source {
+            pfn: *self.pfn.get(slot)?,
+            mapping: self.id.mapping,
+            index: self.id.base.wrapping_add(slot as u64),
+            layer: self.id.layer,
+            hash: *self.hash.get(slot)?,
+        })
+    }
+}
+
+impl Known {
+    pub(crate) fn nothing() -> Self {
+        Self {
+            key: None,
+            len: 0,
+            groups: [KnownGroup::default(); MAX_SOURCES],
+            more: false,
+        }
+    }
+
+    /// Looks the records up anew when they are asked for next.
+    pub(crate) fn forget(&mut self) {
+        self.key = None;
     }
 }
 
@@ -471,6 +531,56 @@ impl Table {
             });
         }
         out
+    }
+
+    /// The same, for pages of one key after the other, of which `known` is told once.
+    pub(crate) fn sources_known(
+        &self,
+        ppn: u64,
+        domain: u32,
+        known: &mut Known,
+        out: &mut Sources,
+    ) {
+        out.clear();
+        let key = key_of(ppn);
+        if known.key != Some((key, domain)) {
+            self.know(key, domain, known);
+        }
+        if known.more {
+            *out = self.sources(ppn, domain);
+            return;
+        }
+        for group in known.groups.iter().take(known.len) {
+            if let Some(source) = group.source(slot_of(ppn)) {
+                out.push(source);
+            }
+        }
+    }
+
+    fn know(&self, key: u64, domain: u32, known: &mut Known) {
+        known.key = Some((key, domain));
+        known.len = 0;
+        known.more = false;
+        if self.groups() == 0 {
+            return;
+        }
+        let Some(s) = self.slot(key) else { return };
+        s.bucket.with(|b| {
+            b.for_each(|g| {
+                if g.key != key || g.id.domain != domain || g.valid == 0 {
+                    return;
+                }
+                let Some(place) = known.groups.get_mut(known.len) else {
+                    known.more = true;
+                    return;
+                };
+                place.id = g.id;
+                place.valid = g.valid;
+                place.pfn = g.pfn;
+                place.hash = g.hash;
+                known.len = known.len.saturating_add(1);
+            });
+        });
     }
 
     /// The number of buckets.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::platform::{set_out_of_memory, while_allocating};
-use super::table::{Batch, Page, Published, Source, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES};
+use super::table::{
+    Batch, Known, Page, Published, Source, Sources, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -265,10 +267,14 @@ proptest! {
                 }
             }
             prop_assert_eq!(table.groups(), model.groups());
+            let mut known = Known::nothing();
+            let mut noted = Sources::default();
             for domain in 0..2 {
                 for ppn in 0..PAGES + 16 {
                     let got: Vec<_> = table.sources(ppn, domain).iter().copied().collect();
                     prop_assert_eq!(&got, &model.sources(ppn, domain), "page {}", ppn);
+                    table.sources_known(ppn, domain, &mut known, &mut noted);
+                    prop_assert_eq!(&got, &noted.iter().copied().collect::<Vec<_>>(), "page {}", ppn);
                     let present = table.present(ppn, domain) & (1 << (ppn % 16)) != 0;
                     prop_assert_eq!(present, !got.is_empty());
                 }
@@ -333,6 +339,33 @@ fn the_newest_source_comes_first() {
     publish(&table, &[5], page(2));
     let layers: Vec<_> = sources(&table, 5).iter().map(|s| s.layer).collect();
     assert_eq!(layers, [2, 3, 1]);
+}
+
+#[test]
+fn what_is_known_of_a_key_is_asked_once_and_of_many_groups_each_time() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let mut known = Known::nothing();
+    let mut out = Sources::default();
+    // Each layer has one page of the key.
+    let count = MAX_SOURCES as u64 + 3;
+    for layer in 1..=count {
+        publish(&table, &[layer], page(layer));
+        for ppn in 1..=layer {
+            known.forget();
+            table.sources_known(ppn, 0, &mut known, &mut out);
+            assert_eq!(out.iter().map(|s| s.layer).collect::<Vec<_>>(), [ppn]);
+        }
+    }
+    let fresh = Table::new(ROOMY, 1).unwrap();
+    publish(&fresh, &[1, 2], page(1));
+    known.forget();
+    fresh.sources_known(1, 0, &mut known, &mut out);
+    fresh.drop_all();
+    fresh.sources_known(2, 0, &mut known, &mut out);
+    assert_eq!(out.iter().count(), 1, "asked once");
+    known.forget();
+    fresh.sources_known(2, 0, &mut known, &mut out);
+    assert_eq!(out.iter().count(), 0, "asked again");
 }
 
 #[test]
