@@ -26,6 +26,7 @@ use super::{
     clnh,
 };
 use crate::drr::{
+    demand::Group,
     hash::{Key, PAGE_WORDS},
     resume,
     table::Table,
@@ -136,6 +137,7 @@ impl LockedSource {
             pages: raw.pages,
             used: raw.used,
             hot: raw.hot,
+            group: raw.group,
         }
     }
 
@@ -196,6 +198,8 @@ pub(crate) struct Use {
     pub(crate) used: bool,
     /// Read again, mapped, or told to stay.
     pub(crate) hot: bool,
+    /// The memory control group that it is charged to.
+    pub(crate) group: Group,
 }
 
 impl Drop for LockedSource {

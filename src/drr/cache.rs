@@ -5,7 +5,7 @@
 //!
 //! - `off`: everything stays.
 //! - `pressure`: when the system reclaims memory, all copies but one are looked for, in the order of the
-//!   table.
+//!   table; when a memory control group does, at a limit of its own, those copies that are charged to it.
 //! - `eager`: besides, of whatever is read or served two copies stay, the others leave soon. Two, so that
 //!   nobody has to ask the disk when one of two containers ends, or is short of memory of its own.
 //!
@@ -20,14 +20,15 @@
 //! (the look, and the removal), table.rs (who has what), serve.rs (`Drr::publish` asks).
 
 use super::{
-    platform::{array, Array},
+    demand::{Demand, Group, Wanted},
+    platform::{array, now_ns, Array},
     stats::{Counter, Tally},
     table::{Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
     Drr, Layer,
 };
 use crate::dm::{
     folio::{LockedSource, Reject, Use},
-    shrinker::Shrink,
+    shrinker::{Shrink, ShrinkGroups},
     work::{Work, WorkQueue},
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -78,8 +79,8 @@ pub(crate) struct Cache {
     policy: AtomicU32,
     /// A bit for each bucket of the table: it is to be looked through.
     marks: Array<AtomicU64>,
-    /// Pages that the system wants back, and how many buckets are left to be looked through for them.
-    wanted: AtomicUsize,
+    /// Pages that are wanted back, and how many buckets are left to be looked through for them.
+    demand: Demand,
     left: AtomicUsize,
     hand: AtomicUsize,
     /// The last walk through the table has found nothing, and nothing has been recorded since.
@@ -96,7 +97,7 @@ impl Cache {
         Ok(Self {
             policy: AtomicU32::new(policy as u32),
             marks: array(words, |_| AtomicU64::new(0)).ok_or(ENOMEM)?,
-            wanted: AtomicUsize::new(0),
+            demand: Demand::new(),
             left: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
             barren: AtomicBool::new(false),
@@ -147,20 +148,15 @@ impl Cache {
         self.policy() != CachePolicy::Off && !self.barren.load(Ordering::Relaxed)
     }
 
-    /// Has all of the table looked through until so many pages have left. Any context but NMI.
-    fn walk(&self, pages: usize) {
-        let _ = self
-            .wanted
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-                Some(n.saturating_add(pages))
-            });
+    /// Has all of the table looked through until what is wanted has left. Any context but NMI.
+    fn walk(&self) {
         self.left.store(self.table.buckets(), Ordering::Relaxed);
         self.work.queue(&self.wq);
     }
 }
 
 /// What is told here leaves a moment later, and where it is looked for nobody waits.
-impl Shrink for Cache {
+impl ShrinkGroups for Cache {
     fn count(&self) -> usize {
         if self.may_have_copies() {
             self.table.groups().saturating_mul(GROUP_PAGES)
@@ -169,11 +165,16 @@ impl Shrink for Cache {
         }
     }
 
-    fn shrink(&self, n: usize) -> usize {
+    fn shrink(&self, n: usize, group: Option<Group>) -> usize {
         if !self.may_have_copies() {
             return 0;
         }
-        self.walk(n);
+        match group {
+            None => self.demand.ask_for_all(n),
+            Some(group) if self.demand.ask_for_group(group, n, now_ns()) => {}
+            Some(_) => return 0,
+        }
+        self.walk();
         n
     }
 }
@@ -223,7 +224,7 @@ impl Drr {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits.wrapping_sub(1);
                 let bucket = n.saturating_mul(u64::BITS as usize).saturating_add(bit);
-                self.thin_out(bucket, AT_EASE);
+                self.thin_out(bucket, AT_EASE, &mut Wanted::everything());
             }
         }
         self.walk_on();
@@ -233,7 +234,8 @@ impl Drr {
     fn walk_on(&self) {
         let cache = &self.cache;
         for _ in 0..WALK {
-            if cache.wanted.load(Ordering::Relaxed) == 0 {
+            let mut wanted = cache.demand.wanted();
+            if wanted.is_nothing() {
                 return;
             }
             let step = |n: usize| n.checked_sub(1);
@@ -242,44 +244,40 @@ impl Drr {
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
             if left.is_err() {
                 // All of it has been looked through; whatever is still wanted is not here.
-                cache.barren.store(true, Ordering::Relaxed);
-                cache.wanted.store(0, Ordering::Relaxed);
+                if cache.demand.give_up(now_ns()) {
+                    cache.barren.store(true, Ordering::Relaxed);
+                }
                 return;
             }
             let hand = cache.hand.fetch_add(1, Ordering::Relaxed);
             let bucket = hand.checked_rem(self.table.buckets()).unwrap_or(0);
-            let gone = self.thin_out(bucket, UNDER_PRESSURE);
-            let _ = cache
-                .wanted
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-                    Some(n.saturating_sub(gone as usize))
-                });
+            self.thin_out(bucket, UNDER_PRESSURE, &mut wanted);
+            if wanted.pages_gone() != 0 {
+                cache.demand.left(&wanted);
+            }
         }
         cache.work.queue(&cache.wq);
     }
 
-    /// Thins out the pages of one bucket of the table to `keep` copies; how many pages left.
-    fn thin_out(&self, bucket: usize, keep: usize) -> u32 {
+    /// Thins out the pages of one bucket of the table to `keep` copies, as far as that is wanted.
+    fn thin_out(&self, bucket: usize, keep: usize, wanted: &mut Wanted) {
         // Before any folio is locked: whoever holds it may allocate memory, for which reclaim may wait for
         // a folio.
         let state = self.state.read();
-        let mut gone: u32 = 0;
         for (key, domain) in self.table.copied(bucket, keep).into_iter().flatten() {
             let mut thinning = Thinning {
                 drr: self,
                 layers: &state.active,
                 domain,
                 keep,
-                gone: 0,
+                wanted: &mut *wanted,
                 tally: Tally::new(),
             };
             for slot in 0..GROUP_PAGES as u64 {
                 thinning.page((key << GROUP_SHIFT) | slot);
             }
             self.stats.add(&thinning.tally);
-            gone = gone.saturating_add(thinning.gone);
         }
-        gone
     }
 }
 
@@ -291,8 +289,8 @@ struct Thinning<'a> {
     domain: u32,
     /// Copies that stay.
     keep: usize,
-    /// Pages that have left.
-    gone: u32,
+    /// Whose copies may leave, and which have.
+    wanted: &'a mut Wanted,
     tally: Tally,
 }
 
@@ -321,8 +319,13 @@ impl Thinning<'_> {
             let Some(Some((source, usage))) = copies.get(n) else {
                 continue;
             };
-            // Of the newest, what was read ahead is wanted soon: it has to have been read.
-            let may_leave = !usage.hot && (n != 0 || (usage.used && hot >= self.keep));
+            if !self.wanted.lets_go(usage.group) {
+                continue;
+            }
+            // Of the newest, what was read ahead is wanted soon: it has to have been read. Who has asked
+            // for memory itself does without it.
+            let others = hot >= self.keep || self.wanted.by_group(usage.group);
+            let may_leave = !usage.hot && (n != 0 || (usage.used && others));
             if spare == 0 || !may_leave {
                 continue;
             }
@@ -363,7 +366,7 @@ impl Thinning<'_> {
             return false;
         }
         self.tally.add(Counter::CacheDroppedPages, usage.pages);
-        self.gone = self.gone.saturating_add(usage.pages);
+        self.wanted.gone(usage.group, usage.pages as usize);
         for n in all {
             if let Some((ppn, record)) = self.record(ppn, source, usage, n) {
                 self.drr.table.forget(ppn, &record);

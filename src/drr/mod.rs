@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, metapages.rs, heatmap.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, metapages.rs, demand.rs, heatmap.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, cache.rs the removal of copies, message.rs
 //! what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
@@ -44,7 +44,7 @@ use crate::dm::{
     bio::{Bio, BioList, Status},
     epoch::Epochs,
     folio::{random_word, Hotplug, PrivatePage, ReadQueue},
-    shrinker::{Shrink, Shrinker},
+    shrinker::{GroupShrinker, Shrink, Shrinker},
     sync::RwSem,
 };
 use crate::units::{DevId, Ppn, Sectors};
@@ -53,6 +53,7 @@ use kernel::{prelude::*, sync::Arc};
 
 mod cache;
 pub(crate) mod coalesce;
+pub(crate) mod demand;
 pub(crate) mod domains;
 pub(crate) mod hash;
 mod heatmap;
@@ -152,7 +153,7 @@ pub(crate) struct Drr {
     meta_pages: Arc<MetaPages<PrivatePage>>,
     _meta_shrinker: Shrinker<MetaPages<PrivatePage>>,
     cache: Arc<Cache>,
-    _cache_shrinker: Shrinker<Cache>,
+    cache_shrinker: GroupShrinker<Cache>,
     queue: ReadQueue,
     sampling: Sampling,
     /// Those on their way to the disk.
@@ -215,7 +216,7 @@ impl Drr {
                 table,
                 _meta_shrinker: Shrinker::new(pool_name, c"metadata", meta_pages.clone())?,
                 meta_pages,
-                _cache_shrinker: Shrinker::new(pool_name, c"cache", cache.clone())?,
+                cache_shrinker: GroupShrinker::new(pool_name, c"cache", cache.clone())?,
                 cache,
                 queue: ReadQueue::new()?,
                 reads: coalesce::Reads::new().ok_or(ENOMEM)?,

@@ -8,6 +8,7 @@
 //! failure is a miss. Neighbours: dm/folio.rs (frames and memory), table.rs, record.rs.
 
 use super::{
+    cache::CachePolicy,
     coalesce::{Place, Start},
     heatmap::Heat,
     platform::{now_ns, sleep_us},
@@ -133,6 +134,10 @@ impl Drr {
         }
         if done != 0 {
             self.sampling.served(first, extent(phys, done).1);
+            if self.cache.policy() != CachePolicy::Off {
+                // The reader's control group has copies now.
+                self.cache_shrinker.note_group();
+            }
             if done < total {
                 bio.accept_partial(done >> SECTOR_SHIFT);
             }

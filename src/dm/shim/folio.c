@@ -8,6 +8,7 @@
 #include <linux/bvec.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/memcontrol.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
@@ -233,6 +234,9 @@ void drr_source_use(struct page *page, struct drr_use *use)
 		   folio_mapped(folio) || folio_test_mlocked(folio) ||
 		   folio_test_unevictable(folio);
 	use->used = use->hot || folio_test_referenced(folio);
+	rcu_read_lock();
+	use->group = (unsigned long)folio_memcg(folio);
+	rcu_read_unlock();
 }
 
 /* Nobody but the page cache and the caller has a reference. */

@@ -62,6 +62,8 @@ struct drr_use {
 	/* Read at all; read again, mapped, or told to stay. */
 	bool used;
 	bool hot;
+	/* The memory control group that it is charged to; only compared. */
+	unsigned long group;
 };
 
 void drr_source_use(struct page *page, struct drr_use *use);

@@ -17,6 +17,8 @@ pub mod drr {
 
     #[path = "../../../../src/drr/coalesce.rs"]
     pub mod coalesce;
+    #[path = "../../../../src/drr/demand.rs"]
+    pub mod demand;
     #[path = "../../../../src/drr/domains.rs"]
     pub mod domains;
     #[path = "../../../../src/drr/hash.rs"]
@@ -36,6 +38,8 @@ pub mod drr {
 
     #[cfg(test)]
     mod coalesce_tests;
+    #[cfg(test)]
+    mod demand_tests;
     #[cfg(test)]
     mod domains_tests;
     #[cfg(test)]

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who wants copies to leave, and how many pages: the system, and memory control groups that are at limits
+//! of their own.
+//!
+//! Asked in the middle of reclaim, answered by a worker. A group of which nothing could leave is not
+//! heard again for a while: its reclaim would have the whole table looked through each time.
+//!
+//! Pure: compiled by the kernel and by the host tests.
+
+use super::platform::IrqLock;
+
+/// Groups that are heard at the same time.
+pub(crate) const GROUPS: usize = 8;
+/// How long a group is not heard when nothing of it could leave, in nanoseconds.
+pub(crate) const QUIET_NS: u64 = 1_000_000_000;
+
+/// A memory control group's name: only compared. 0: none.
+pub(crate) type Group = usize;
+
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    group: Group,
+    pages: usize,
+    quiet_until: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    /// Pages that the system wants back.
+    all: usize,
+    groups: [Asked; GROUPS],
+}
+
+/// What is wanted of one pool.
+pub(crate) struct Demand(IrqLock<State>);
+
+impl Demand {
+    pub(crate) fn new() -> Self {
+        Self(IrqLock::new(State::default()))
+    }
+
+    /// The system wants pages back. Any context but NMI.
+    pub(crate) fn ask_for_all(&self, pages: usize) {
+        self.0.with(|s| s.all = s.all.saturating_add(pages));
+    }
+
+    /// A group wants pages of its own back; whether it is heard. Any context but NMI.
+    pub(crate) fn ask_for_group(&self, group: Group, pages: usize, now_ns: u64) -> bool {
+        self.0.with(|s| {
+            let known = s.groups.iter().position(|a| a.group == group);
+            let free = |a: &Asked| a.pages == 0 && a.quiet_until <= now_ns;
+            let Some(n) = known.or_else(|| s.groups.iter().position(free)) else {
+                return false;
+            };
+            let Some(asked) = s.groups.get_mut(n) else {
+                return false;
+            };
+            if known.is_none() {
+                *asked = Asked {
+                    group,
+                    ..Asked::default()
+                };
+            }
+            if asked.quiet_until > now_ns {
+                return false;
+            }
+            asked.pages = asked.pages.saturating_add(pages);
+            true
+        })
+    }
+
+    /// What is wanted now.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.0.with(|s| Wanted {
+            state: *s,
+            gone: 0,
+            gone_of: [0; GROUPS],
+        })
+    }
+
+    /// Takes what has left off what is wanted.
+    pub(crate) fn left(&self, wanted: &Wanted) {
+        self.0.with(|s| {
+            s.all = s.all.saturating_sub(wanted.gone);
+            for (n, asked) in s.groups.iter_mut().enumerate() {
+                let (Some(then), Some(gone)) = (wanted.state.groups.get(n), wanted.gone_of.get(n))
+                else {
+                    continue;
+                };
+                if then.group == asked.group {
+                    asked.pages = asked.pages.saturating_sub(*gone);
+                }
+            }
+        });
+    }
+
+    /// Nothing more can leave; whether the system still wanted something.
+    pub(crate) fn give_up(&self, now_ns: u64) -> bool {
+        self.0.with(|s| {
+            for asked in s.groups.iter_mut().filter(|a| a.pages != 0) {
+                asked.pages = 0;
+                asked.quiet_until = now_ns.saturating_add(QUIET_NS);
+            }
+            core::mem::take(&mut s.all) != 0
+        })
+    }
+}
+
+/// What was wanted at one moment, and what has left since.
+pub(crate) struct Wanted {
+    state: State,
+    gone: usize,
+    gone_of: [usize; GROUPS],
+}
+
+impl Wanted {
+    /// Of everybody, as much as there is.
+    pub(crate) fn everything() -> Self {
+        Self {
+            state: State {
+                all: usize::MAX,
+                ..State::default()
+            },
+            gone: 0,
+            gone_of: [0; GROUPS],
+        }
+    }
+
+    /// Whether anything is.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.state.all == 0 && self.state.groups.iter().all(|a| a.pages == 0)
+    }
+
+    /// Whether the group itself has asked for pages of its own, and they are not all gone.
+    pub(crate) fn by_group(&self, group: Group) -> bool {
+        self.asked(group).is_some()
+    }
+
+    /// Whether pages that are charged to `group` may leave.
+    pub(crate) fn lets_go(&self, group: Group) -> bool {
+        self.state.all > self.gone || self.by_group(group)
+    }
+
+    /// Pages that are charged to `group` have left.
+    pub(crate) fn gone(&mut self, group: Group, pages: usize) {
+        self.gone = self.gone.saturating_add(pages);
+        if let Some(gone) = self.asked(group).and_then(|n| self.gone_of.get_mut(n)) {
+            *gone = gone.saturating_add(pages);
+        }
+    }
+
+    /// How many have left in all.
+    pub(crate) fn pages_gone(&self) -> usize {
+        self.gone
+    }
+
+    fn asked(&self, group: Group) -> Option<usize> {
+        let n = self
+            .state
+            .groups
+            .iter()
+            .position(|a| a.group == group && a.pages != 0 && group != 0)?;
+        let wanted = self.state.groups.get(n)?.pages;
+        (self.gone_of.get(n).copied()? < wanted).then_some(n)
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::demand::{Demand, Wanted, GROUPS, QUIET_NS};
+
+/// Lets `pages` of `group` leave, if they may; whether they did.
+fn leaves(demand: &Demand, group: usize, pages: usize) -> bool {
+    let mut wanted = demand.wanted();
+    let may = wanted.lets_go(group);
+    if may {
+        wanted.gone(group, pages);
+        assert_eq!(wanted.pages_gone(), pages);
+        demand.left(&wanted);
+    }
+    may
+}
+
+#[test]
+fn the_system_takes_whosever_it_is_until_it_has_enough() {
+    let demand = Demand::new();
+    assert!(demand.wanted().is_nothing());
+    assert!(!leaves(&demand, 1, 1));
+    demand.ask_for_all(10);
+    assert!(leaves(&demand, 1, 4));
+    assert!(leaves(&demand, 0, 5));
+    assert!(!demand.wanted().is_nothing());
+    assert!(leaves(&demand, 2, 16), "a folio leaves as a whole");
+    assert!(demand.wanted().is_nothing());
+    assert!(!leaves(&demand, 2, 1));
+}
+
+#[test]
+fn a_group_takes_its_own_only() {
+    let demand = Demand::new();
+    assert!(demand.ask_for_group(7, 3, 0));
+    assert!(demand.wanted().by_group(7));
+    assert!(!demand.wanted().by_group(8));
+    assert!(!leaves(&demand, 8, 1));
+    assert!(!leaves(&demand, 0, 1), "charged to nobody");
+    assert!(leaves(&demand, 7, 2));
+    assert!(demand.ask_for_group(7, 1, 0), "adds to what it asked for");
+    assert!(leaves(&demand, 7, 2));
+    assert!(demand.wanted().is_nothing());
+}
+
+#[test]
+fn within_one_look_no_more_leaves_than_is_wanted() {
+    let demand = Demand::new();
+    assert!(demand.ask_for_group(7, 2, 0));
+    demand.ask_for_all(1);
+    let mut wanted = demand.wanted();
+    wanted.gone(9, 1);
+    assert!(!wanted.lets_go(9), "the system has its page");
+    assert!(wanted.lets_go(7));
+    wanted.gone(7, 2);
+    assert!(!wanted.lets_go(7));
+    demand.left(&wanted);
+    assert!(demand.wanted().is_nothing());
+}
+
+#[test]
+fn who_got_nothing_is_not_heard_for_a_while() {
+    let demand = Demand::new();
+    assert!(demand.ask_for_group(7, 3, 100));
+    assert!(!demand.give_up(200), "the system wanted nothing");
+    assert!(demand.wanted().is_nothing());
+    assert!(!demand.ask_for_group(7, 3, 201));
+    assert!(demand.ask_for_group(8, 3, 201), "others are");
+    assert!(demand.ask_for_group(7, 3, 200 + QUIET_NS));
+    demand.ask_for_all(1);
+    assert!(demand.give_up(QUIET_NS));
+    assert!(demand.wanted().is_nothing());
+}
+
+#[test]
+fn places_are_for_those_who_want_something() {
+    let demand = Demand::new();
+    for group in 1..=GROUPS {
+        assert!(demand.ask_for_group(group, 1, 0));
+    }
+    assert!(!demand.ask_for_group(100, 1, 0), "no place");
+    assert!(demand.ask_for_group(1, 1, 0));
+    assert!(leaves(&demand, 3, 1));
+    assert!(demand.ask_for_group(100, 1, 0));
+    assert!(!leaves(&demand, 3, 1));
+    assert!(leaves(&demand, 100, 1));
+    // What another one in the same place has got is not this one's.
+    let mut before = demand.wanted();
+    before.gone(2, 1);
+    demand.give_up(0);
+    assert!(demand.ask_for_group(200, 1, QUIET_NS));
+    demand.left(&before);
+    assert!(demand.wanted().by_group(200));
+}
+
+#[test]
+fn everything_is_never_enough() {
+    let mut wanted = Wanted::everything();
+    wanted.gone(0, 1 << 40);
+    assert!(wanted.lets_go(5) && !wanted.is_nothing());
+    assert!(!wanted.by_group(5));
+}
