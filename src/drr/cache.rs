@@ -136,12 +136,17 @@ impl Cache {
             return;
         }
         if let Some(bucket) = self.table.bucket_with_copies(key, domain, AT_EASE) {
-            let (word, bit) = (bucket / u64::BITS as usize, bucket as u32 % u64::BITS);
-            if let Some(word) = self.marks.get(word) {
-                word.fetch_or(1u64.checked_shl(bit).unwrap_or(0), Ordering::Relaxed);
-            }
-            self.work.queue_after(&self.wq, DELAY_MS);
+            self.look_soon(bucket);
         }
+    }
+
+    /// Has a bucket of the table looked through in a moment. Any context but NMI.
+    fn look_soon(&self, bucket: usize) {
+        let (word, bit) = (bucket / u64::BITS as usize, bucket as u32 % u64::BITS);
+        if let Some(word) = self.marks.get(word) {
+            word.fetch_or(1u64.checked_shl(bit).unwrap_or(0), Ordering::Relaxed);
+        }
+        self.work.queue_after(&self.wq, DELAY_MS);
     }
 
     fn may_have_copies(&self) -> bool {
@@ -224,7 +229,9 @@ impl Drr {
                 let bit = bits.trailing_zeros() as usize;
                 bits &= bits.wrapping_sub(1);
                 let bucket = n.saturating_mul(u64::BITS as usize).saturating_add(bit);
-                self.thin_out(bucket, AT_EASE, &mut Wanted::everything());
+                if self.thin_out(bucket, AT_EASE, &mut Wanted::everything()) {
+                    cache.look_soon(bucket);
+                }
             }
         }
         self.walk_on();
@@ -259,11 +266,13 @@ impl Drr {
         cache.work.queue(&cache.wq);
     }
 
-    /// Thins out the pages of one bucket of the table to `keep` copies, as far as that is wanted.
-    fn thin_out(&self, bucket: usize, keep: usize, wanted: &mut Wanted) {
+    /// Thins out the pages of one bucket of the table to `keep` copies, as far as that is wanted; whether
+    /// there were copies that could not be looked at now.
+    fn thin_out(&self, bucket: usize, keep: usize, wanted: &mut Wanted) -> bool {
         // Before any folio is locked: whoever holds it may allocate memory, for which reclaim may wait for
         // a folio.
         let state = self.state.read();
+        let mut locked = false;
         for (key, domain) in self.table.copied(bucket, keep).into_iter().flatten() {
             let mut thinning = Thinning {
                 drr: self,
@@ -271,13 +280,16 @@ impl Drr {
                 domain,
                 keep,
                 wanted: &mut *wanted,
+                locked: false,
                 tally: Tally::new(),
             };
             for slot in 0..GROUP_PAGES as u64 {
                 thinning.page((key << GROUP_SHIFT) | slot);
             }
             self.stats.add(&thinning.tally);
+            locked |= thinning.locked;
         }
+        locked
     }
 }
 
@@ -291,6 +303,8 @@ struct Thinning<'a> {
     keep: usize,
     /// Whose copies may leave, and which have.
     wanted: &'a mut Wanted,
+    /// A copy was locked: its reader is at it.
+    locked: bool,
     tally: Tally,
 }
 
@@ -342,7 +356,10 @@ impl Thinning<'_> {
                 let usage = page.usage();
                 Some((page, usage))
             }
-            Err(Reject::Locked) => None,
+            Err(Reject::Locked) => {
+                self.locked = true;
+                None
+            }
             Err(why) => {
                 self.drr.reject(ppn, source, why, &mut self.tally);
                 None
