@@ -294,7 +294,43 @@ impl Bio {
 pub(crate) struct Pieces<'a> {
     bvecs: *const bindings::bio_vec,
     iter: bindings::bvec_iter,
+    /// What `own` has found last.
+    last: Option<Found>,
     _bio: PhantomData<&'a ()>,
+}
+
+/// A page that is one of the own page cache of the layer on device `own`.
+#[derive(Clone, Copy)]
+struct Found {
+    page: NonNull<bindings::page>,
+    own: BlockDev,
+    place: Place,
+}
+
+/// Where a page of a layer's own page cache is.
+#[derive(Clone, Copy)]
+struct Place {
+    mapping: usize,
+    index: u64,
+    pfn: u64,
+    /// Pages of the same folio after it.
+    left: u32,
+}
+
+impl Found {
+    /// Where the page after it is: in the same folio, of which all that was found holds.
+    fn after(&self, page: NonNull<bindings::page>, own: BlockDev) -> Option<Place> {
+        let follows = self.page.as_ptr().wrapping_add(1) == page.as_ptr();
+        if !follows || own != self.own {
+            return None;
+        }
+        Some(Place {
+            left: self.place.left.checked_sub(1)?,
+            index: self.place.index.checked_add(1)?,
+            pfn: self.place.pfn.checked_add(1)?,
+            mapping: self.place.mapping,
+        })
+    }
 }
 
 impl<'a> Pieces<'a> {
@@ -309,6 +345,7 @@ impl<'a> Pieces<'a> {
         Self {
             bvecs,
             iter,
+            last: None,
             _bio: PhantomData,
         }
     }
@@ -322,23 +359,37 @@ impl<'a> Pieces<'a> {
     pub(crate) fn next(&mut self, max: u32) -> Option<Piece<'a>> {
         let mut raw = bindings::drr_piece::default();
         // SAFETY: by the type invariant the iterator is inside the table.
-        if !unsafe { bindings::drr_bvec_piece(self.bvecs, &raw const self.iter, &raw mut raw) } {
+        if !unsafe { bindings::drr_bvec_next(self.bvecs, &raw mut self.iter, max, &raw mut raw) } {
             return None;
         }
-        let len = raw.len.min(max);
-        let page = NonNull::new(raw.page)?;
-        if len == 0 {
-            return None;
-        }
-        // SAFETY: as above; `len` is not more than what is left.
-        unsafe { bindings::drr_bvec_advance(self.bvecs, &raw mut self.iter, len) };
         // INVARIANT: a part of the bio's memory.
         Some(Piece {
-            page,
+            page: NonNull::new(raw.page)?,
             offset: raw.offset,
-            len,
+            len: raw.len,
             _bio: PhantomData,
         })
+    }
+
+    /// [`Piece::own`], for pieces of this bio in their order: it is asked once for each folio.
+    pub(crate) fn own(&mut self, piece: &Piece<'a>, own: BlockDev) -> Option<OwnPage<'a>> {
+        let known = self.last.take().filter(|_| piece.is_whole_page());
+        let place = known.and_then(|last| last.after(piece.page, own));
+        // INVARIANT: the folio of the page before was locked and not uptodate a moment ago, and is one that this
+        // bio fills, as was found then: so it still is (file invariant 2).
+        let found = match place {
+            Some(place) => OwnPage {
+                piece: *piece,
+                place,
+            },
+            None => piece.own(own)?,
+        };
+        self.last = Some(Found {
+            page: piece.page,
+            own,
+            place: found.place,
+        });
+        Some(found)
     }
 
     /// Steps over `bytes`.
@@ -383,20 +434,30 @@ impl<'a> Piece<'a> {
         unsafe { bindings::drr_page_is_buffer(self.page.as_ptr(), own.as_ptr()) }
     }
 
+    fn is_whole_page(&self) -> bool {
+        self.offset == 0 && self.len == PAGE_BYTES
+    }
+
     /// The page as one of the layer's own page cache, when it is whole, locked, not uptodate,
     /// and in the mapping of a file on `own` or of `own` itself. Any context.
     pub(crate) fn own(&self, own: BlockDev) -> Option<OwnPage<'a>> {
-        if self.offset != 0 || self.len != PAGE_BYTES {
+        if !self.is_whole_page() {
             return None;
         }
-        let mut place = bindings::drr_place::default();
-        // SAFETY: the page is live by the type invariant, the device by its own; `place` is ours.
-        if !unsafe { bindings::drr_page_own(self.page.as_ptr(), own.as_ptr(), &raw mut place) } {
+        let mut raw = bindings::drr_place::default();
+        // SAFETY: the page is live by the type invariant, the device by its own; `raw` is ours.
+        if !unsafe { bindings::drr_page_own(self.page.as_ptr(), own.as_ptr(), &raw mut raw) } {
             return None;
         }
+        // INVARIANT: whole, and found to be locked and not uptodate.
         Some(OwnPage {
             piece: *self,
-            place,
+            place: Place {
+                mapping: raw.mapping,
+                index: raw.index,
+                pfn: raw.pfn,
+                left: raw.left,
+            },
         })
     }
 
@@ -441,7 +502,7 @@ impl<'a> Piece<'a> {
 /// The piece is a whole page whose folio is locked and not uptodate (file invariant 2).
 pub(crate) struct OwnPage<'a> {
     piece: Piece<'a>,
-    place: bindings::drr_place,
+    place: Place,
 }
 
 impl OwnPage<'_> {
@@ -519,6 +580,7 @@ impl Armed {
         Some(Pieces {
             bvecs,
             iter: self.iter,
+            last: None,
             _bio: PhantomData,
         })
     }

@@ -23,7 +23,7 @@ use super::{
     demand::{Demand, Group, Wanted},
     platform::{array, now_ns, Array},
     stats::{Counter, Tally},
-    table::{Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
+    table::{Known, Source, Sources, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
     Drr, Layer,
 };
 use crate::dm::{
@@ -280,6 +280,7 @@ impl Drr {
                 domain,
                 keep,
                 wanted: &mut *wanted,
+                known: Known::nothing(),
                 locked: false,
                 tally: Tally::new(),
             };
@@ -303,6 +304,8 @@ struct Thinning<'a> {
     keep: usize,
     /// Whose copies may leave, and which have.
     wanted: &'a mut Wanted,
+    /// What the table says of the page in hand, and of the pages around it.
+    known: Known,
     /// A copy was locked: its reader is at it.
     locked: bool,
     tally: Tally,
@@ -311,7 +314,7 @@ struct Thinning<'a> {
 impl Thinning<'_> {
     /// Lets the best copies of a page stay, and whatever is in use.
     fn page(&mut self, ppn: u64) {
-        let sources = self.drr.table.sources(ppn, self.domain);
+        let sources = self.sources(ppn);
         if sources.iter().len() <= self.keep {
             return;
         }
@@ -389,12 +392,21 @@ impl Thinning<'_> {
                 self.drr.table.forget(ppn, &record);
             }
         }
+        self.known.forget();
         true
+    }
+
+    fn sources(&mut self, ppn: u64) -> Sources {
+        let mut out = Sources::default();
+        self.drr
+            .table
+            .sources_known(ppn, self.domain, &mut self.known, &mut out);
+        out
     }
 
     /// For page `n` of the folio of `source`: the page of the data device, and the record that leads to
     /// the folio, if there is another one beside it.
-    fn record(&self, ppn: u64, source: &Source, usage: &Use, n: u32) -> Option<(u64, Source)> {
+    fn record(&mut self, ppn: u64, source: &Source, usage: &Use, n: u32) -> Option<(u64, Source)> {
         let shift = |v: u64| {
             v.checked_sub(u64::from(usage.before))
                 .and_then(|v| v.checked_add(u64::from(n)))
@@ -402,7 +414,7 @@ impl Thinning<'_> {
         let (ppn, index) = (shift(ppn)?, shift(source.index)?);
         let is_this =
             |s: &Source| s.layer == source.layer && s.mapping == source.mapping && s.index == index;
-        let sources = self.drr.table.sources(ppn, self.domain);
+        let sources = self.sources(ppn);
         let this = sources.iter().find(|s| is_this(s))?;
         sources.iter().any(|s| !is_this(s)).then_some((ppn, *this))
     }

@@ -244,7 +244,7 @@ impl Drr {
                 tally.add(Counter::UnrecordedForeign, 1);
                 continue;
             }
-            let Some(own) = piece.own(layer.own).filter(|_| part.is_whole()) else {
+            let Some(own) = pieces.own(&piece, layer.own).filter(|_| part.is_whole()) else {
                 tally.add(Counter::UnrecordedForeign, 1);
                 continue;
             };

@@ -506,7 +506,7 @@ impl<'a> Walk<'a> {
             let mut ahead = pieces.clone();
             let own = ahead
                 .next(PAGE_BYTES)
-                .and_then(|piece| piece.own(self.layer.own));
+                .and_then(|piece| ahead.own(&piece, self.layer.own));
             if let Some(mut own) = own {
                 *pieces = ahead;
                 return self.first_that(|walk, source| walk.serve_own(part, source, &mut own));

@@ -29,8 +29,8 @@ bool drr_bio_is_plain_read(const struct bio *bio)
 	       !bio_integrity((struct bio *)bio);
 }
 
-bool drr_bvec_piece(const struct bio_vec *bvecs, const struct bvec_iter *iter,
-		    struct drr_piece *piece)
+bool drr_bvec_next(const struct bio_vec *bvecs, struct bvec_iter *iter, u32 max,
+		   struct drr_piece *piece)
 {
 	struct bio_vec bv;
 
@@ -39,8 +39,11 @@ bool drr_bvec_piece(const struct bio_vec *bvecs, const struct bvec_iter *iter,
 	bv = bvec_iter_bvec(bvecs, *iter);
 	piece->page = bv.bv_page;
 	piece->offset = bv.bv_offset;
-	piece->len = bv.bv_len;
-	return bv.bv_len != 0;
+	piece->len = min(bv.bv_len, max);
+	if (!piece->len)
+		return false;
+	bvec_iter_advance(bvecs, iter, piece->len);
+	return true;
 }
 
 void drr_bvec_advance(const struct bio_vec *bvecs, struct bvec_iter *iter,
@@ -106,6 +109,7 @@ bool drr_page_own(struct page *page, struct block_device *own,
 		place->mapping = (unsigned long)mapping;
 		place->index = folio->index + folio_page_idx(folio, page);
 		place->pfn = page_to_pfn(page);
+		place->left = folio_nr_pages(folio) - folio_page_idx(folio, page) - 1;
 	}
 	return mine;
 }

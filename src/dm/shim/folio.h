@@ -36,11 +36,13 @@ struct drr_place {
 	unsigned long mapping;
 	u64 index;
 	u64 pfn;
+	/* Pages of the same folio after it. */
+	u32 left;
 };
 
 bool drr_bio_is_plain_read(const struct bio *bio);
-bool drr_bvec_piece(const struct bio_vec *bvecs, const struct bvec_iter *iter,
-		    struct drr_piece *piece);
+bool drr_bvec_next(const struct bio_vec *bvecs, struct bvec_iter *iter, u32 max,
+		   struct drr_piece *piece);
 void drr_bvec_advance(const struct bio_vec *bvecs, struct bvec_iter *iter,
 		      u32 bytes);
 bool drr_page_is_ordinary(struct page *page);
