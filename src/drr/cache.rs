@@ -23,7 +23,7 @@ use super::{
     demand::{Demand, Group, Wanted},
     platform::{array, now_ns, Array},
     stats::{Counter, Tally},
-    table::{Known, Source, Sources, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
+    table::{Frames, Known, Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
     Drr, Layer,
 };
 use crate::dm::{
@@ -314,17 +314,20 @@ struct Thinning<'a> {
 impl Thinning<'_> {
     /// Lets the best copies of a page stay, and whatever is in use.
     fn page(&mut self, ppn: u64) {
-        let sources = self.sources(ppn);
-        if sources.iter().len() <= self.keep {
+        self.drr.table.look_up(ppn, self.domain, &mut self.known);
+        if self.known.count() <= self.keep {
             return;
         }
         // Only looked at, one after the other: they are unlocked again. Newest first.
         let mut copies: [Option<(Source, Use)>; MAX_SOURCES] = [None; MAX_SOURCES];
         let mut len: usize = 0;
-        for source in sources.iter() {
-            if let Some((_, usage)) = self.look(ppn, source) {
+        for n in 0..MAX_SOURCES {
+            let Some(source) = self.known.source(n) else {
+                break;
+            };
+            if let Some((_, usage)) = self.look(ppn, &source) {
                 if let Some(copy) = copies.get_mut(len) {
-                    *copy = Some((*source, usage));
+                    *copy = Some((source, usage));
                     len = len.saturating_add(1);
                 }
             }
@@ -372,14 +375,11 @@ impl Thinning<'_> {
 
     /// Takes the folio of a source out of the page cache, if all of it has other sources; whether it is out.
     fn let_go(&mut self, ppn: u64, source: &Source, page: LockedSource, usage: &Use) -> bool {
-        let all = 0..usage.pages;
-        if !all
-            .clone()
-            .all(|n| self.record(ppn, source, usage, n).is_some())
-        {
+        let folio = Frames::of(ppn, source, usage.before, usage.pages, self.domain);
+        let Some(folio) = folio.filter(|f| self.drr.table.all_have_others(f)) else {
             self.tally.add(Counter::CacheKeptPartial, 1);
             return false;
-        }
+        };
         let layer = self.layers.iter().find(|l| l.serial == source.layer);
         if !layer.is_some_and(|layer| page.drop_from_cache(layer.own)) {
             self.tally.add(Counter::CacheKeptBusy, 1);
@@ -387,35 +387,8 @@ impl Thinning<'_> {
         }
         self.tally.add(Counter::CacheDroppedPages, usage.pages);
         self.wanted.gone(usage.group, usage.pages as usize);
-        for n in all {
-            if let Some((ppn, record)) = self.record(ppn, source, usage, n) {
-                self.drr.table.forget(ppn, &record);
-            }
-        }
+        self.drr.table.forget_folio(&folio);
         self.known.forget();
         true
-    }
-
-    fn sources(&mut self, ppn: u64) -> Sources {
-        let mut out = Sources::default();
-        self.drr
-            .table
-            .sources_known(ppn, self.domain, &mut self.known, &mut out);
-        out
-    }
-
-    /// For page `n` of the folio of `source`: the page of the data device, and the record that leads to
-    /// the folio, if there is another one beside it.
-    fn record(&mut self, ppn: u64, source: &Source, usage: &Use, n: u32) -> Option<(u64, Source)> {
-        let shift = |v: u64| {
-            v.checked_sub(u64::from(usage.before))
-                .and_then(|v| v.checked_add(u64::from(n)))
-        };
-        let (ppn, index) = (shift(ppn)?, shift(source.index)?);
-        let is_this =
-            |s: &Source| s.layer == source.layer && s.mapping == source.mapping && s.index == index;
-        let sources = self.sources(ppn);
-        let this = sources.iter().find(|s| is_this(s))?;
-        sources.iter().any(|s| !is_this(s)).then_some((ppn, *this))
     }
 }

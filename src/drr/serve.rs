@@ -14,7 +14,7 @@ use super::{
     platform::{now_ns, sleep_us},
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
-    table::{Batch, Known, Page, Published, Source, Sources, Ticket, MAX_SOURCES},
+    table::{Batch, Known, Page, Published, Source, Ticket, MAX_SOURCES},
     Drr, Layer, ReadOutcome,
 };
 use crate::dm::{
@@ -82,7 +82,6 @@ struct Walk<'a> {
     layer: &'a Layer,
     ticket: Ticket,
     /// What the table says of the part in hand, and of the pages around it.
-    sources: Sources,
     known: Known,
     batch: Option<Batch>,
     bounce: Option<PrivatePage>,
@@ -477,7 +476,6 @@ impl<'a> Walk<'a> {
             drr,
             layer,
             ticket,
-            sources: Sources::default(),
             known: Known::nothing(),
             batch: None,
             bounce: None,
@@ -491,13 +489,9 @@ impl<'a> Walk<'a> {
     /// Fills one part from the first source that works; steps `pieces` over it. On `false` the
     /// part has to come from disk, and `pieces` is of no more use.
     fn serve_part(&mut self, part: Part, pieces: &mut Pieces<'_>) -> bool {
-        self.drr.table.sources_known(
-            part.ppn,
-            self.layer.domain(),
-            &mut self.known,
-            &mut self.sources,
-        );
-        self.tried = self.sources.iter().next().is_some();
+        let domain = self.layer.domain();
+        self.drr.table.look_up(part.ppn, domain, &mut self.known);
+        self.tried = self.known.source(0).is_some();
         self.locked = false;
         if !self.tried {
             return false;
@@ -518,7 +512,7 @@ impl<'a> Walk<'a> {
     /// Whether one of the sources serves; the newest are tried first.
     fn first_that(&mut self, mut serves: impl FnMut(&mut Self, &Source) -> bool) -> bool {
         for n in 0..MAX_SOURCES {
-            match self.sources.get(n) {
+            match self.known.source(n) {
                 Some(source) if serves(self, &source) => return true,
                 Some(_) => {}
                 None => break,

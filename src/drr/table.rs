@@ -101,26 +101,19 @@ impl Sources {
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, Source> {
         self.items.get(..self.len).unwrap_or(&[]).iter()
     }
-
-    /// Number `n`, counted from the newest.
-    pub(crate) fn get(&self, n: usize) -> Option<Source> {
-        self.iter().nth(n).copied()
-    }
-
-    fn clear(&mut self) {
-        self.len = 0;
-    }
 }
 
-/// What the table says of a key's pages, for who goes through them one after the other: looked up once
+/// What the table says of a page, for who goes through those of a key one after the other: looked up once
 /// for all of them. It grows old meanwhile, which weak records may.
 pub(crate) struct Known {
     /// The key, and the domain.
     key: Option<(u64, u32)>,
+    /// The page in hand.
+    slot: usize,
     len: usize,
     groups: [KnownGroup; MAX_SOURCES],
-    /// There are more groups than have room here.
-    more: bool,
+    /// The key has more groups than have room here: these are the sources of the page in hand.
+    more: Option<Sources>,
 }
 
 /// The records of a [`Group`].
@@ -134,9 +127,6 @@ struct KnownGroup {
 
 impl KnownGroup {
     fn source(&self, slot: usize) -> Option<Source> {
-        if self.valid & bit(slot) == 0 {
-            return None;
-        }
         Some(Source {
             pfn: *self.pfn.get(slot)?,
             mapping: self.id.mapping,
@@ -151,15 +141,104 @@ impl Known {
     pub(crate) fn nothing() -> Self {
         Self {
             key: None,
+            slot: 0,
             len: 0,
             groups: [KnownGroup::default(); MAX_SOURCES],
-            more: false,
+            more: None,
         }
+    }
+
+    /// Record number `n` of the page that was looked up last, counted from the newest.
+    pub(crate) fn source(&self, n: usize) -> Option<Source> {
+        if let Some(sources) = &self.more {
+            return sources.iter().nth(n).copied();
+        }
+        self.having().nth(n)?.source(self.slot)
+    }
+
+    /// How many records that page has, [`MAX_SOURCES`] at most.
+    pub(crate) fn count(&self) -> usize {
+        match &self.more {
+            Some(sources) => sources.iter().len(),
+            None => self.having().count(),
+        }
+    }
+
+    fn having(&self) -> impl Iterator<Item = &KnownGroup> {
+        let bit = bit(self.slot);
+        let groups = self.groups.iter().take(self.len);
+        groups.filter(move |g| g.valid & bit != 0)
     }
 
     /// Looks the records up anew when they are asked for next.
     pub(crate) fn forget(&mut self) {
         self.key = None;
+    }
+}
+
+/// A folio in the order of the data device: consecutive pages of that in consecutive frames.
+#[derive(Clone, Copy)]
+pub(crate) struct Frames {
+    /// The first page.
+    ppn: u64,
+    pages: u32,
+    /// The first frame.
+    pfn: u32,
+    /// Where the folio is: the index is its own.
+    mapping: usize,
+    index: u64,
+    layer: u64,
+    domain: u32,
+}
+
+impl Frames {
+    /// The folio of `pages` pages that `source`, a record of page `ppn` inside `domain`, leads to, which
+    /// has `before` pages before that one. `None` where the data device has fewer.
+    pub(crate) fn of(
+        ppn: u64,
+        source: &Source,
+        before: u32,
+        pages: u32,
+        domain: u32,
+    ) -> Option<Self> {
+        Some(Self {
+            ppn: ppn.checked_sub(before.into())?,
+            pages,
+            pfn: source.pfn.checked_sub(before)?,
+            mapping: source.mapping,
+            index: source.index.checked_sub(before.into())?,
+            layer: source.layer,
+            domain,
+        })
+    }
+
+    /// Whether a group is of the places that the folio takes.
+    fn are_of(&self, group: &Group) -> bool {
+        let start = group.key << GROUP_SHIFT;
+        let base = self.index.wrapping_add(start).wrapping_sub(self.ppn);
+        group.id.mapping == self.mapping
+            && group.id.base == base
+            && group.id.layer == self.layer
+            && group.id.domain == self.domain
+    }
+
+    /// The pages of such a group whose records lead to the folio.
+    fn led_to_by(&self, group: &Group) -> u16 {
+        let start = group.key << GROUP_SHIFT;
+        let first = u64::from(self.pfn)
+            .wrapping_add(start)
+            .wrapping_sub(self.ppn);
+        let mut out = 0;
+        let mut left = group.valid & mask_of(group.key, self.ppn, self.pages.into());
+        while left != 0 {
+            let slot = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            let pfn = group.pfn.get(slot).copied().map(u64::from);
+            if pfn == Some(first.wrapping_add(slot as u64)) {
+                out |= bit(slot);
+            }
+        }
+        out
     }
 }
 
@@ -533,45 +612,38 @@ impl Table {
         out
     }
 
-    /// The same, for pages of one key after the other, of which `known` is told once.
-    pub(crate) fn sources_known(
-        &self,
-        ppn: u64,
-        domain: u32,
-        known: &mut Known,
-        out: &mut Sources,
-    ) {
-        out.clear();
+    /// Looks the records of page `ppn` inside `domain` up, which `known` tells of then. The table is asked
+    /// once for pages of one key that come one after the other.
+    pub(crate) fn look_up(&self, ppn: u64, domain: u32, known: &mut Known) {
         let key = key_of(ppn);
+        known.slot = slot_of(ppn);
         if known.key != Some((key, domain)) {
-            self.know(key, domain, known);
-        }
-        if known.more {
-            *out = self.sources(ppn, domain);
-            return;
-        }
-        for group in known.groups.iter().take(known.len) {
-            if let Some(source) = group.source(slot_of(ppn)) {
-                out.push(source);
+            known.more = None;
+            if !self.know(key, domain, known) {
+                known.more = Some(Sources::default());
             }
+        }
+        if known.more.is_some() {
+            known.more = Some(self.sources(ppn, domain));
         }
     }
 
-    fn know(&self, key: u64, domain: u32, known: &mut Known) {
+    /// Whether there was room for all groups of the key.
+    fn know(&self, key: u64, domain: u32, known: &mut Known) -> bool {
         known.key = Some((key, domain));
         known.len = 0;
-        known.more = false;
         if self.groups() == 0 {
-            return;
+            return true;
         }
-        let Some(s) = self.slot(key) else { return };
+        let Some(s) = self.slot(key) else { return true };
+        let mut room = true;
         s.bucket.with(|b| {
             b.for_each(|g| {
                 if g.key != key || g.id.domain != domain || g.valid == 0 {
                     return;
                 }
                 let Some(place) = known.groups.get_mut(known.len) else {
-                    known.more = true;
+                    room = false;
                     return;
                 };
                 place.id = g.id;
@@ -581,6 +653,7 @@ impl Table {
                 known.len = known.len.saturating_add(1);
             });
         });
+        room
     }
 
     /// The number of buckets.
@@ -838,6 +911,44 @@ impl Table {
             })
         });
         self.gone(dropped);
+    }
+
+    /// Whether every page of a folio has a record that leads there, and one of another place.
+    pub(crate) fn all_have_others(&self, frames: &Frames) -> bool {
+        let pages = u64::from(frames.pages);
+        keys(frames.ppn, pages).all(|key| {
+            let Some(slot) = self.slot(key) else {
+                return false;
+            };
+            let (mut there, mut others) = (0, 0);
+            slot.bucket.with(|b| {
+                b.for_each(|g| {
+                    if g.key != key || g.id.domain != frames.domain {
+                    } else if frames.are_of(g) {
+                        there |= frames.led_to_by(g);
+                    } else {
+                        others |= g.valid;
+                    }
+                });
+            });
+            mask_of(key, frames.ppn, pages) & !(there & others) == 0
+        })
+    }
+
+    /// Drops the records that lead to a folio.
+    pub(crate) fn forget_folio(&self, frames: &Frames) {
+        for key in keys(frames.ppn, frames.pages.into()) {
+            let Some(slot) = self.slot(key) else { continue };
+            let dropped = slot.bucket.with(|b| {
+                b.retain(|g| {
+                    if g.key == key && frames.are_of(g) {
+                        g.valid &= !frames.led_to_by(g);
+                    }
+                    g.valid != 0
+                })
+            });
+            self.gone(dropped);
+        }
     }
 
     /// Rule 1: drops all records of these pages, and cancels those being made.

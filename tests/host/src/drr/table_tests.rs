@@ -2,7 +2,7 @@
 
 use super::platform::{set_out_of_memory, while_allocating};
 use super::table::{
-    Batch, Known, Page, Published, Source, Sources, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES,
+    Batch, Frames, Known, Page, Published, Source, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -139,6 +139,10 @@ fn sources(table: &Table, ppn: u64) -> Vec<Source> {
     table.sources(ppn, 0).iter().copied().collect()
 }
 
+fn known_sources(known: &Known) -> Vec<Source> {
+    (0..MAX_SOURCES).map_while(|n| known.source(n)).collect()
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Publish {
@@ -156,6 +160,13 @@ enum Op {
     Forget {
         ppn: u64,
         nth: usize,
+    },
+    /// A folio leaves, in which that page has `before` others before it and `after` after it.
+    Folio {
+        ppn: u64,
+        nth: usize,
+        before: u32,
+        after: u32,
     },
     DropRange(u64, u64),
     DropLayerRange(u64, u64, u64),
@@ -191,6 +202,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..PAGES, 1..17u64, any_page(), range())
             .prop_map(|(first, len, page, write)| Op::Overtaken { first, len, page, write }),
         2 => (0..PAGES, 0..4usize).prop_map(|(ppn, nth)| Op::Forget { ppn, nth }),
+        4 => (0..PAGES, 0..4usize, 0..6u32, 0..40u32)
+            .prop_map(|(ppn, nth, before, after)| Op::Folio { ppn, nth, before, after }),
         3 => range().prop_map(|(a, n)| Op::DropRange(a, n)),
         3 => (1..7u64, range()).prop_map(|(l, (a, n))| Op::DropLayerRange(l, a, n)),
         1 => (1..7u64).prop_map(Op::DropLayer),
@@ -249,6 +262,36 @@ proptest! {
                         });
                     }
                 }
+                Op::Folio { ppn, nth, before, after } => {
+                    let Some(s) = sources(&table, ppn).get(nth).copied() else { continue };
+                    let pages = before + 1 + after;
+                    let wanted = (u64::from(before) <= ppn.min(s.index) && before <= s.pfn).then(|| {
+                        let at = |n: u64| Source {
+                            pfn: (s.pfn + n as u32) - before,
+                            index: (s.index + n) - u64::from(before),
+                            ..s
+                        };
+                        let place = |s: &Source| (s.layer, s.mapping, s.index);
+                        (0..u64::from(pages)).map(|n| (ppn + n - u64::from(before), at(n))).map(|(ppn, here)| {
+                            let all = model.sources(ppn, 0);
+                            (ppn, here, all.iter().any(|s| place(s) == place(&here) && s.pfn == here.pfn)
+                                && all.iter().any(|s| place(s) != place(&here)))
+                        }).collect::<Vec<_>>()
+                    });
+                    let folio = Frames::of(ppn, &s, before, pages, 0);
+                    prop_assert_eq!(folio.is_some(), wanted.is_some());
+                    let (Some(folio), Some(wanted)) = (folio, wanted) else { continue };
+                    prop_assert_eq!(
+                        table.all_have_others(&folio),
+                        wanted.iter().all(|(_, _, others)| *others),
+                        "{:?}", wanted
+                    );
+                    table.forget_folio(&folio);
+                    model.drop_where(|g, p| g.domain == 0 && wanted.iter().any(|(ppn, s, _)| {
+                        p == *ppn && g.layer == s.layer && g.mapping == s.mapping
+                            && g.base.wrapping_add(p % 16) == s.index && g.pages[&p].0 == s.pfn
+                    }));
+                }
                 Op::DropRange(first, len) => {
                     table.drop_range(first, len);
                     model.drop_where(|_, p| in_range(p, first, len));
@@ -268,13 +311,13 @@ proptest! {
             }
             prop_assert_eq!(table.groups(), model.groups());
             let mut known = Known::nothing();
-            let mut noted = Sources::default();
             for domain in 0..2 {
                 for ppn in 0..PAGES + 16 {
                     let got: Vec<_> = table.sources(ppn, domain).iter().copied().collect();
                     prop_assert_eq!(&got, &model.sources(ppn, domain), "page {}", ppn);
-                    table.sources_known(ppn, domain, &mut known, &mut noted);
-                    prop_assert_eq!(&got, &noted.iter().copied().collect::<Vec<_>>(), "page {}", ppn);
+                    table.look_up(ppn, domain, &mut known);
+                    prop_assert_eq!(&got, &known_sources(&known), "page {}", ppn);
+                    prop_assert_eq!(got.len(), known.count(), "page {}", ppn);
                     let present = table.present(ppn, domain) & (1 << (ppn % 16)) != 0;
                     prop_assert_eq!(present, !got.is_empty());
                 }
@@ -345,27 +388,27 @@ fn the_newest_source_comes_first() {
 fn what_is_known_of_a_key_is_asked_once_and_of_many_groups_each_time() {
     let table = Table::new(ROOMY, 1).unwrap();
     let mut known = Known::nothing();
-    let mut out = Sources::default();
     // Each layer has one page of the key.
     let count = MAX_SOURCES as u64 + 3;
     for layer in 1..=count {
         publish(&table, &[layer], page(layer));
+        known.forget();
         for ppn in 1..=layer {
-            known.forget();
-            table.sources_known(ppn, 0, &mut known, &mut out);
-            assert_eq!(out.iter().map(|s| s.layer).collect::<Vec<_>>(), [ppn]);
+            table.look_up(ppn, 0, &mut known);
+            let layers: Vec<_> = known_sources(&known).iter().map(|s| s.layer).collect();
+            assert_eq!(layers, [ppn]);
         }
     }
     let fresh = Table::new(ROOMY, 1).unwrap();
     publish(&fresh, &[1, 2], page(1));
     known.forget();
-    fresh.sources_known(1, 0, &mut known, &mut out);
+    fresh.look_up(1, 0, &mut known);
     fresh.drop_all();
-    fresh.sources_known(2, 0, &mut known, &mut out);
-    assert_eq!(out.iter().count(), 1, "asked once");
+    fresh.look_up(2, 0, &mut known);
+    assert_eq!(known.count(), 1, "asked once");
     known.forget();
-    fresh.sources_known(2, 0, &mut known, &mut out);
-    assert_eq!(out.iter().count(), 0, "asked again");
+    fresh.look_up(2, 0, &mut known);
+    assert_eq!(known.count(), 0, "asked again");
 }
 
 #[test]
