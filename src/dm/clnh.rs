@@ -4,7 +4,7 @@
 //! x86-64.
 //!
 //! The registers are the kernel's inside of one call, with preemption and softirqs off for as long as
-//! one page takes (arch/x86/include/asm/fpu/api.h). dm/folio.rs has the copy that sums at once.
+//! its pages take, 16 at most (a microsecond each) (arch/x86/include/asm/fpu/api.h). dm/folio.rs has the copy that sums at once.
 
 use super::bindings;
 use crate::drr::hash::PAGE_WORDS;
@@ -22,22 +22,28 @@ pub(crate) fn is_usable() -> bool {
     unsafe { bindings::drr_clnh_usable() }
 }
 
-/// The sum of a page's carry-less products; `None` when the registers cannot be used. Where they are
-/// available only. Any context but NMI.
-pub(crate) fn sum(page: &[u64; PAGE_WORDS], key: &[u64; PAGE_WORDS]) -> Option<u128> {
-    if !is_usable() {
-        return None;
+/// The sums of pages' carry-less products, in their order, the lower halves first; `false` when the
+/// registers cannot be used, or `out` has less room. Where they are available only. Any context but NMI.
+pub(crate) fn sums(
+    pages: &[&[u64; PAGE_WORDS]],
+    key: &[u64; PAGE_WORDS],
+    out: &mut [[u64; 2]],
+) -> bool {
+    let Ok(n) = u32::try_from(pages.len()) else {
+        return false;
+    };
+    if pages.len() > out.len() || !is_usable() {
+        return false;
     }
-    let mut sum = [0u64; 2];
-    // SAFETY: both are of a page's size, `sum` of two words; the registers can be used, as has been
-    // asked, and an interrupt in between leaves that so.
+    // SAFETY: `n` addresses of pages, room for as many sums, and a key of a page's size; the registers
+    // can be used, as has been asked, and an interrupt in between leaves that so.
     unsafe {
-        bindings::drr_clnh_sum(page.as_ptr().cast(), key.as_ptr().cast(), sum.as_mut_ptr());
+        bindings::drr_clnh_sums(
+            pages.as_ptr().cast(),
+            n,
+            key.as_ptr().cast(),
+            out.as_mut_ptr(),
+        );
     }
-    Some(joined(sum))
-}
-
-/// The sum that C gives in two words.
-pub(super) fn joined([low, high]: [u64; 2]) -> u128 {
-    u128::from(low) | u128::from(high) << 64
+    true
 }

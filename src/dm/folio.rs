@@ -168,7 +168,7 @@ impl LockedSource {
         &self,
         to: NonNull<bindings::page>,
         key: &[u64; PAGE_WORDS],
-    ) -> Result<u128, Reject> {
+    ) -> Result<[u64; 2], Reject> {
         let mut sum = [0u64; 2];
         // SAFETY: as in `copy`; the key has a page's size, `sum` two words.
         let err = unsafe {
@@ -180,7 +180,7 @@ impl LockedSource {
             )
         };
         if err == 0 {
-            Ok(clnh::joined(sum))
+            Ok(sum)
         } else {
             Err(Reject::Poisoned)
         }
@@ -392,6 +392,51 @@ impl<'a> Pieces<'a> {
         Some(found)
     }
 
+    /// The same, with the pages after it that are in the same folio and next in this bio, `max` pages in
+    /// all; steps over them.
+    pub(crate) fn own_run(
+        &mut self,
+        piece: &Piece<'a>,
+        own: BlockDev,
+        max: u32,
+    ) -> Option<OwnRun<'a>> {
+        let first = self.own(piece, own)?;
+        let next = piece.page.as_ptr().wrapping_add(1);
+        let more = self
+            .pages_of_vec(next)
+            .min(first.place.left)
+            .min(max.saturating_sub(1));
+        self.skip(more.saturating_mul(PAGE_BYTES));
+        let place = Place {
+            mapping: first.place.mapping,
+            index: first.place.index.checked_add(more.into())?,
+            pfn: first.place.pfn.checked_add(more.into())?,
+            left: first.place.left.saturating_sub(more),
+        };
+        self.last = NonNull::new(piece.page.as_ptr().wrapping_add(more as usize))
+            .map(|page| Found { page, own, place });
+        // INVARIANT: as `own` found for the first; the others are its neighbours in its folio and in its `bio_vec`.
+        Some(OwnRun {
+            first,
+            pages: more.saturating_add(1),
+        })
+    }
+
+    /// Whole pages that are left of the `bio_vec` that the walk is in the middle of, if `next` is the first.
+    fn pages_of_vec(&self, next: *mut bindings::page) -> u32 {
+        if self.iter.bi_bvec_done == 0 || self.iter.bi_size == 0 {
+            return 0;
+        }
+        // SAFETY: by the type invariant the iterator is inside the table, as something is left.
+        let vec = unsafe { &*self.bvecs.add(self.iter.bi_idx as usize) };
+        let at = vec.bv_offset.saturating_add(self.iter.bi_bvec_done);
+        if at % PAGE_BYTES != 0 || vec.bv_page.wrapping_add((at / PAGE_BYTES) as usize) != next {
+            return 0;
+        }
+        let left = vec.bv_len.saturating_sub(self.iter.bi_bvec_done);
+        left.min(self.iter.bi_size) / PAGE_BYTES
+    }
+
     /// Steps over `bytes`.
     pub(crate) fn skip(&mut self, bytes: u32) {
         let n = bytes.min(self.bytes());
@@ -503,6 +548,38 @@ impl<'a> Piece<'a> {
 pub(crate) struct OwnPage<'a> {
     piece: Piece<'a>,
     place: Place,
+}
+
+/// Whole pages of one folio of the layer's own page cache, which the bio in hand fills.
+///
+/// # Invariants
+///
+/// `first` and the `pages - 1` after it are pages of one folio, as [`OwnPage`] says of each.
+pub(crate) struct OwnRun<'a> {
+    first: OwnPage<'a>,
+    pages: u32,
+}
+
+impl<'a> OwnRun<'a> {
+    pub(crate) fn first(&self) -> &OwnPage<'a> {
+        &self.first
+    }
+
+    /// How many.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    /// The contents, where memory has permanent addresses.
+    pub(crate) fn into_words(self) -> Option<&'a [Words]> {
+        // SAFETY: the page is live by the invariants.
+        let virt = unsafe { bindings::drr_page_virt(self.first.piece.page.as_ptr()) };
+        let words = NonNull::new(virt.cast::<Words>())?;
+        // SAFETY: a folio's pages are one after the other where memory has permanent addresses. Nobody writes them as
+        // long as the bio, which fills them, is borrowed and has not ended (file invariant 2); `copy_to_own`
+        // needs what is given up here.
+        Some(unsafe { core::slice::from_raw_parts(words.as_ptr(), self.pages as usize) })
+    }
 }
 
 impl OwnPage<'_> {

@@ -8,7 +8,8 @@
 //! - CLNH (Lemire and Kaser, "Faster 64-bit universal hashing using carry-less multiplications",
 //!   2016): of the pairs of words, each combined with a word of the key by exclusive or, the carry-less
 //!   products, added by exclusive or. Where the processor has vector registers and the instruction:
-//!   a third of NH's instructions, and a copy can be summed in the same pass.
+//!   a third of NH's instructions, a copy can be summed in the same pass, and pages that are summed
+//!   together share the loads of the key.
 //! - NH over 64-bit words (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast and Secure Message
 //!   Authentication", CRYPTO '99) elsewhere: 256 multiplications a page.
 //!
@@ -20,12 +21,17 @@
 //!
 //! Pure: compiled by the kernel and by the host tests.
 
-use super::platform::{array, carry_less_sum, has_carry_less, is_carry_less_usable, Array};
+use super::platform::{array, carry_less_sums, has_carry_less, is_carry_less_usable, Array};
 
 /// 64-bit words in a 4 KiB page.
 pub(crate) const PAGE_WORDS: usize = 512;
-/// Random words that a key consists of.
-const KEY_WORDS: usize = PAGE_WORDS + 6;
+/// 128-bit words of the fold's key.
+const FOLD_WORDS: usize = 3;
+/// Pages that the vector registers are taken for at once.
+pub(crate) const HASHED_TOGETHER: usize = 16;
+
+/// A page.
+type Words = [u64; PAGE_WORDS];
 
 /// How a key sums pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +45,7 @@ pub(crate) enum Sum {
 /// The secret key of one pool.
 pub(crate) struct Key {
     words: Array<u64>,
+    fold: [u128; FOLD_WORDS],
     sum: Sum,
 }
 
@@ -46,19 +53,35 @@ impl Key {
     /// Draws a key from `random`, for vector registers if `vectors` and if they compute what they
     /// should; `None` without memory. Process context.
     pub(crate) fn new(mut random: impl FnMut() -> u64, vectors: bool) -> Option<Self> {
+        let words = array(PAGE_WORDS, |_| random())?;
+        let fold = [0; FOLD_WORDS].map(|_| joined([random(), random()]));
         let mut key = Self {
-            words: array(KEY_WORDS, |_| random())?,
+            words,
+            fold,
             sum: Sum::Nh,
         };
-        if vectors && has_carry_less() {
-            // Pages of random words, as the key's own are.
-            let page = array(PAGE_WORDS, |_| random())?;
-            let (page, words) = (page.first_chunk()?, key.page_words()?);
-            if carry_less_sum(page, words).is_none_or(|s| s == carry_less_sum_slowly(page, words)) {
-                key.sum = Sum::Clnh;
-            }
+        if vectors && has_carry_less() && key.vectors_are_right(random)? {
+            key.sum = Sum::Clnh;
         }
         Some(key)
+    }
+
+    /// Whether the vector registers compute what they should, of eight pages together and of one, unless
+    /// they are in use; `None` without memory.
+    fn vectors_are_right(&self, mut random: impl FnMut() -> u64) -> Option<bool> {
+        let words = self.page_words()?;
+        let memory = array(10 * PAGE_WORDS, |_| random())?;
+        let mut pages = [NO_PAGE; 10];
+        for (place, page) in pages.iter_mut().zip(memory.chunks_exact(PAGE_WORDS)) {
+            *place = page.first_chunk()?;
+        }
+        let mut sums = [[0; 2]; HASHED_TOGETHER];
+        let right = !carry_less_sums(&pages, words, &mut sums)
+            || pages
+                .iter()
+                .zip(sums)
+                .all(|(page, sum)| joined(sum) == carry_less_sum_slowly(page, words));
+        Some(right)
     }
 
     /// Which sum the key is for.
@@ -67,12 +90,36 @@ impl Key {
     }
 
     /// The hash of `page`. Any context; where [`Self::is_usable`] says no, it takes long.
-    pub(crate) fn hash(&self, page: &[u64; PAGE_WORDS]) -> u64 {
-        match self.carry_less() {
-            Some(words) => self.of_sum(
-                carry_less_sum(page, words).unwrap_or_else(|| carry_less_sum_slowly(page, words)),
-            ),
-            None => self.fold(self.nh(page)),
+    pub(crate) fn hash(&self, page: &Words) -> u64 {
+        let mut hash = [0];
+        self.hash_all(&[page], &mut hash);
+        let [hash] = hash;
+        hash
+    }
+
+    /// The hashes of `pages`, as many as `out` has room for, in their order: cheaper than one by one. As
+    /// [`Self::hash`].
+    pub(crate) fn hash_all(&self, pages: &[&Words], out: &mut [u64]) {
+        let together = pages
+            .chunks(HASHED_TOGETHER)
+            .zip(out.chunks_mut(HASHED_TOGETHER));
+        for (pages, out) in together {
+            let Some(words) = self.carry_less() else {
+                for (page, out) in pages.iter().zip(out) {
+                    *out = self.fold(self.nh(page));
+                }
+                continue;
+            };
+            let mut sums = [[0; 2]; HASHED_TOGETHER];
+            if carry_less_sums(pages, words, &mut sums) {
+                for (sum, out) in sums.iter().zip(out) {
+                    *out = self.of_sum(*sum);
+                }
+            } else {
+                for (page, out) in pages.iter().zip(out) {
+                    *out = self.fold(carry_less_sum_slowly(page, words));
+                }
+            }
         }
     }
 
@@ -84,23 +131,23 @@ impl Key {
 
     /// The key's words for who copies a page and adds up its carry-less products in one pass; `None`
     /// when it is for the other sum.
-    pub(crate) fn carry_less(&self) -> Option<&[u64; PAGE_WORDS]> {
+    pub(crate) fn carry_less(&self) -> Option<&Words> {
         match self.sum {
             Sum::Clnh => self.page_words(),
             Sum::Nh => None,
         }
     }
 
-    /// The hash of a page whose carry-less products have that sum.
-    pub(crate) fn of_sum(&self, sum: u128) -> u64 {
-        self.fold(sum)
+    /// The hash of a page whose carry-less products have that sum, the lower half first.
+    pub(crate) fn of_sum(&self, sum: [u64; 2]) -> u64 {
+        self.fold(joined(sum))
     }
 
-    fn page_words(&self) -> Option<&[u64; PAGE_WORDS]> {
+    fn page_words(&self) -> Option<&Words> {
         self.words.first_chunk()
     }
 
-    fn nh(&self, page: &[u64; PAGE_WORDS]) -> u128 {
+    fn nh(&self, page: &Words) -> u128 {
         // Four sums, counted downwards, compile to two instructions a product: added to one sum, the
         // compiler moves each product to other registers first (rustc 1.85: 22 instead of 15.5
         // instructions for 32 bytes).
@@ -108,7 +155,6 @@ impl Key {
         let product = |m0: &u64, m1: &u64, k0: &u64, k1: &u64| {
             u128::from(m0.wrapping_add(*k0)).wrapping_mul(u128::from(m1.wrapping_add(*k1)))
         };
-        // `zip` ends with the shorter side, so the fold's words are not part of the loop.
         for (m, k) in page.chunks_exact(8).zip(self.words.chunks_exact(8)) {
             if let ([m0, m1, m2, m3, m4, m5, m6, m7], [k0, k1, k2, k3, k4, k5, k6, k7]) = (m, k) {
                 s = s.wrapping_sub(product(m0, m1, k0, k1));
@@ -126,12 +172,7 @@ impl Key {
     /// Multilinear in the sum's two words: of the products with 128-bit keys, added to another one, the
     /// upper half.
     fn fold(&self, sum: u128) -> u64 {
-        let mut keys = self.words.iter().skip(PAGE_WORDS);
-        let mut key = || match (keys.next(), keys.next()) {
-            (Some(low), Some(high)) => u128::from(*low) | u128::from(*high) << 64,
-            _ => 0,
-        };
-        let (first, low, high) = (key(), key(), key());
+        let [first, low, high] = self.fold;
         let folded = first
             .wrapping_add(low.wrapping_mul(sum & u128::from(u64::MAX)))
             .wrapping_add(high.wrapping_mul(sum >> 64));
@@ -139,8 +180,50 @@ impl Key {
     }
 }
 
+/// Stands for a page where there is none.
+const NO_PAGE: &Words = &[0; PAGE_WORDS];
+
+/// Pages that are to be hashed together.
+pub(crate) struct Pages<'a> {
+    pages: [&'a Words; HASHED_TOGETHER],
+    len: usize,
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn none() -> Self {
+        Self {
+            pages: [NO_PAGE; HASHED_TOGETHER],
+            len: 0,
+        }
+    }
+
+    /// Adds pages; whether there was room for them. There is for [`HASHED_TOGETHER`] in all.
+    pub(crate) fn add(&mut self, pages: &'a [Words]) -> bool {
+        let end = self.len.saturating_add(pages.len());
+        let Some(places) = self.pages.get_mut(self.len..end) else {
+            return false;
+        };
+        for (place, page) in places.iter_mut().zip(pages) {
+            *place = page;
+        }
+        self.len = end;
+        true
+    }
+
+    /// Takes all; how many there were, and their hashes, in their order.
+    pub(crate) fn hash(&mut self, key: &Key, out: &mut [u64; HASHED_TOGETHER]) -> usize {
+        let len = core::mem::take(&mut self.len);
+        key.hash_all(self.pages.get(..len).unwrap_or(&[]), out);
+        len
+    }
+}
+
+fn joined([low, high]: [u64; 2]) -> u128 {
+    u128::from(low) | u128::from(high) << 64
+}
+
 /// The same sum as the vector registers', bit by bit.
-fn carry_less_sum_slowly(page: &[u64; PAGE_WORDS], words: &[u64; PAGE_WORDS]) -> u128 {
+fn carry_less_sum_slowly(page: &Words, words: &Words) -> u128 {
     let mut sum = 0;
     for (m, k) in page.chunks_exact(2).zip(words.chunks_exact(2)) {
         if let ([m0, m1], [k0, k1]) = (m, k) {

@@ -9,7 +9,7 @@ use kernel::prelude::*;
 use kernel::time::{delay::fsleep, ClockSource, Delta, Monotonic};
 
 pub(crate) use crate::dm::clnh::{
-    is_available as has_carry_less, is_usable as is_carry_less_usable, sum as carry_less_sum,
+    is_available as has_carry_less, is_usable as is_carry_less_usable, sums as carry_less_sums,
 };
 pub(crate) use crate::dm::irqlock::IrqLock;
 

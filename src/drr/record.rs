@@ -12,11 +12,12 @@
 
 use super::{
     coalesce::{Lead, Waiters},
+    hash::{Pages, HASHED_TOGETHER},
     metadata::Metadata,
     platform::now_ns,
     serve::{extent, Part},
     stats::{Counter, Tally},
-    table::{Batch, Page, Ticket},
+    table::{pages_of_group_from, Batch, Page, Ticket},
     Drr, Layer,
 };
 use crate::dm::{
@@ -192,14 +193,15 @@ impl Drr {
     /// Records and compares what the disk returned; after that nobody can begin to follow the read.
     fn finish(&self, layer: &Layer, hook: &mut ReadHook) {
         let mut tally = Tally::new();
+        let ended = now_ns();
         if let Some(read) = hook.read.as_ref() {
             self.compare(layer, read, &mut tally);
             match read.end.keep {
                 Keep::Records(ticket) if self.is_enabled() => {
                     if let Some(lead) = read.end.lead.as_ref() {
                         let (first, pages, began) = lead.read();
-                        let took = now_ns().saturating_sub(began);
-                        self.sampling.recorded(first, pages, took);
+                        self.sampling
+                            .recorded(first, pages, ended.saturating_sub(began));
                     }
                     self.record(layer, read, &ticket, &mut tally);
                 }
@@ -232,7 +234,17 @@ impl Drr {
             return;
         };
         let total = pieces.bytes();
-        let mut batch: Option<Batch> = None;
+        let mut batch = Batch::empty();
+        let mut contents = Pages::none();
+        let mut hashes = [0; HASHED_TOGETHER];
+        let mut publish = |batch: &mut Batch, contents: &mut Pages<'_>, tally: &mut Tally| {
+            if !batch.is_empty() {
+                let n = contents.hash(&self.key, &mut hashes);
+                batch.set_hashes(hashes.get(..n).unwrap_or(&[]));
+                self.publish(layer, batch, ticket, tally);
+                batch.clear();
+            }
+        };
         let mut done: u32 = 0;
         while let Some(part) = Part::new(read.phys, done, total) {
             done = done.saturating_add(part.len);
@@ -244,29 +256,36 @@ impl Drr {
                 tally.add(Counter::UnrecordedForeign, 1);
                 continue;
             }
-            let Some(own) = pieces.own(&piece, layer.own).filter(|_| part.is_whole()) else {
+            let whole = part.is_whole().then_some(&piece);
+            let room = pages_of_group_from(part.ppn);
+            let Some(run) = whole.and_then(|piece| pieces.own_run(piece, layer.own, room)) else {
                 tally.add(Counter::UnrecordedForeign, 1);
                 continue;
             };
-            let Some(pfn) = own.pfn() else { continue };
-            let page = Page {
+            let pages = run.pages();
+            done = done.saturating_add(pages.saturating_sub(1).saturating_mul(PAGE_BYTES));
+            let first = run.first();
+            let page = first.pfn().map(|pfn| Page {
                 pfn,
-                mapping: own.mapping(),
-                index: own.index(),
+                mapping: first.mapping(),
+                index: first.index(),
                 layer: layer.serial,
                 domain: layer.domain(),
-                hash: own.with_words(|words| self.key.hash(words)),
-            };
-            if batch.as_mut().is_some_and(|b| b.add(part.ppn, page)) {
+                // Of all of a batch together.
+                hash: 0,
+            });
+            let (Some(page), Some(words)) = (page, run.into_words()) else {
+                tally.add(Counter::UnrecordedForeign, pages);
                 continue;
+            };
+            if !batch.add_run(part.ppn, &page, pages) {
+                publish(&mut batch, &mut contents, tally);
+                // Empty, it takes any.
+                batch.add_run(part.ppn, &page, pages);
             }
-            if let Some(full) = batch.replace(Batch::new(part.ppn, page)) {
-                self.publish(layer, &full, ticket, tally);
-            }
+            contents.add(words);
         }
-        if let Some(last) = batch {
-            self.publish(layer, &last, ticket, tally);
-        }
+        publish(&mut batch, &mut contents, tally);
     }
 
     /// Compares what could have been served with what the disk returned. The disk's bytes are in

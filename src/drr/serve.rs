@@ -83,7 +83,7 @@ struct Walk<'a> {
     ticket: Ticket,
     /// What the table says of the part in hand, and of the pages around it.
     known: Known,
-    batch: Option<Batch>,
+    batch: Batch,
     bounce: Option<PrivatePage>,
     /// The source of the parts served last, and how much it was, not counted yet.
     heat: Heat,
@@ -477,7 +477,7 @@ impl<'a> Walk<'a> {
             layer,
             ticket,
             known: Known::nothing(),
-            batch: None,
+            batch: Batch::empty(),
             bounce: None,
             heat: Heat::default(),
             tried: false,
@@ -546,7 +546,7 @@ impl<'a> Walk<'a> {
         if let Some(pfn) = own.pfn() {
             self.note(
                 part.ppn,
-                Page {
+                &Page {
                     pfn,
                     mapping: own.mapping(),
                     index: own.index(),
@@ -611,14 +611,16 @@ impl<'a> Walk<'a> {
     }
 
     /// The reader is the newest source of what it was served by layer `from`.
-    fn note(&mut self, ppn: u64, page: Page, from: u64) {
-        if let Some(batch) = self.batch.as_mut() {
-            if batch.add(ppn, page) {
-                return;
-            }
+    fn note(&mut self, ppn: u64, page: &Page, from: u64) {
+        let begins = self.batch.is_empty();
+        if !self.batch.add(ppn, page) {
+            self.publish();
+            // Empty, it takes any.
+            self.batch.add(ppn, page);
+            self.batch.copied_from(from);
+        } else if begins {
+            self.batch.copied_from(from);
         }
-        self.publish();
-        self.batch = Some(Batch::new(ppn, page).copied_from(from));
     }
 
     fn count_heat(&mut self) {
@@ -629,9 +631,10 @@ impl<'a> Walk<'a> {
     }
 
     fn publish(&mut self) {
-        if let Some(batch) = self.batch.take() {
+        if !self.batch.is_empty() {
             self.drr
-                .publish(self.layer, &batch, &self.ticket, self.tally);
+                .publish(self.layer, &self.batch, &self.ticket, self.tally);
+            self.batch.clear();
         }
     }
 }

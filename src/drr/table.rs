@@ -242,7 +242,7 @@ impl Frames {
     }
 }
 
-/// Records that are to be published together: pages of one key, mapping and layer.
+/// Records that are to be published together: pages of one key, mapping and layer, or none yet.
 pub(crate) struct Batch {
     key: u64,
     id: Identity,
@@ -254,35 +254,86 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Starts a batch with page `ppn`.
-    pub(crate) fn new(ppn: u64, page: Page) -> Self {
-        let mut new = Self {
-            key: key_of(ppn),
-            id: page.identity(ppn),
+    pub(crate) fn empty() -> Self {
+        Self {
+            key: 0,
+            id: Identity::default(),
             from: 0,
             valid: 0,
             pfn: [0; GROUP_PAGES],
             hash: [0; GROUP_PAGES],
-        };
-        new.set(ppn, &page);
-        new
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.valid == 0
+    }
+
+    /// Begins anew.
+    pub(crate) fn clear(&mut self) {
+        self.valid = 0;
+        self.from = 0;
     }
 
     /// Notes from which layer's memory the pages, or most of them, were copied.
-    pub(crate) fn copied_from(self, layer: u64) -> Self {
-        Self {
-            from: layer,
-            ..self
-        }
+    pub(crate) fn copied_from(&mut self, layer: u64) {
+        self.from = layer;
     }
 
-    /// Adds a page; `false` when it belongs to another batch.
-    pub(crate) fn add(&mut self, ppn: u64, page: Page) -> bool {
-        if key_of(ppn) != self.key || page.identity(ppn) != self.id {
+    /// Adds a page; `false` when it belongs to another batch than those which are in it.
+    pub(crate) fn add(&mut self, ppn: u64, page: &Page) -> bool {
+        let added = self.add_run(ppn, page, 1);
+        if let Some(hash) = self.hash.get_mut(slot_of(ppn)).filter(|_| added) {
+            *hash = page.hash;
+        }
+        added
+    }
+
+    /// Adds `page` and those after it, `pages` in all, whose frames and places in the mapping are those after
+    /// its own, and whose hashes come later. At most [`pages_of_group_from`] `ppn`.
+    pub(crate) fn add_run(&mut self, ppn: u64, page: &Page, pages: u32) -> bool {
+        let (key, id) = (key_of(ppn), page.identity(ppn));
+        if self.is_empty() {
+            self.key = key;
+            self.id = id;
+        } else if key != self.key || id != self.id {
             return false;
         }
-        self.set(ppn, &page);
+        let run = slot_of(ppn)..slot_of(ppn).saturating_add(pages as usize);
+        if let Some(places) = self.pfn.get_mut(run) {
+            for (place, pfn) in places.iter_mut().zip(page.pfn..) {
+                *place = pfn;
+            }
+        }
+        self.valid |= mask_of(key, ppn, pages.into());
         true
+    }
+
+    /// Adds its pages to a group of the same ones.
+    fn copy_to(&self, group: &mut Group) {
+        let mut left = self.valid;
+        while left != 0 {
+            let n = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            if let (Some(p), Some(q)) = (group.pfn.get_mut(n), self.pfn.get(n)) {
+                *p = *q;
+            }
+            if let (Some(p), Some(q)) = (group.hash.get_mut(n), self.hash.get(n)) {
+                *p = *q;
+            }
+        }
+        group.valid |= self.valid;
+    }
+
+    /// Gives its pages other hashes, in their order.
+    pub(crate) fn set_hashes(&mut self, hashes: &[u64]) {
+        let mut left = self.valid;
+        for hash in hashes {
+            if let Some(place) = self.hash.get_mut(left.trailing_zeros() as usize) {
+                *place = *hash;
+            }
+            left &= left.wrapping_sub(1);
+        }
     }
 
     /// The key of its pages.
@@ -298,15 +349,6 @@ impl Batch {
     /// Pages in the batch.
     pub(crate) fn pages(&self) -> u32 {
         self.valid.count_ones()
-    }
-
-    fn set(&mut self, ppn: u64, page: &Page) {
-        let slot = slot_of(ppn);
-        if let (Some(p), Some(h)) = (self.pfn.get_mut(slot), self.hash.get_mut(slot)) {
-            *p = page.pfn;
-            *h = page.hash;
-            self.valid |= bit(slot);
-        }
     }
 }
 
@@ -391,6 +433,11 @@ pub(super) fn key_of(ppn: u64) -> u64 {
 
 pub(super) fn slot_of(ppn: u64) -> usize {
     (ppn & (GROUP_PAGES as u64 - 1)) as usize
+}
+
+/// The pages of a group that are left from `ppn` on, with that.
+pub(super) fn pages_of_group_from(ppn: u64) -> u32 {
+    (GROUP_PAGES as u32).saturating_sub(slot_of(ppn) as u32)
 }
 
 fn bit(slot: usize) -> u16 {
@@ -753,51 +800,41 @@ impl Table {
                 return Published::Cancelled;
             }
             let found = b.take(|g| g.key == batch.key && g.id == batch.id);
-            let mut group = match found {
-                Some(group) => group,
-                None => match self.fresh(b, batch) {
-                    Some(group) => group,
-                    None => return Published::NoMemory,
-                },
+            let group = match found {
+                Some(mut group) => {
+                    batch.copy_to(&mut group);
+                    group.age = age;
+                    Some(group)
+                }
+                None => self.fresh(b, batch, age),
             };
-            for n in 0..GROUP_PAGES {
-                if batch.valid & bit(n) == 0 {
-                    continue;
-                }
-                if let (Some(p), Some(q)) = (group.pfn.get_mut(n), batch.pfn.get(n)) {
-                    *p = *q;
-                }
-                if let (Some(p), Some(q)) = (group.hash.get_mut(n), batch.hash.get(n)) {
-                    *p = *q;
-                }
-            }
-            group.valid |= batch.valid;
-            group.age = age;
+            let Some(group) = group else {
+                return Published::NoMemory;
+            };
             b.push(group);
             self.bound_sources(b, batch);
             Published::Recorded(batch.valid.count_ones())
         })
     }
 
-    /// A group for `batch`, counted but not linked; in a full table another one's memory.
-    fn fresh(&self, b: &mut Bucket, batch: &Batch) -> Option<Boxed<Group>> {
+    /// A group of what is in `batch`, counted but not linked; in a full table in another one's memory.
+    fn fresh(&self, b: &mut Bucket, batch: &Batch, age: u64) -> Option<Boxed<Group>> {
+        let new = Group {
+            key: batch.key,
+            id: batch.id,
+            age,
+            valid: batch.valid,
+            pfn: batch.pfn,
+            hash: batch.hash,
+            next: None,
+        };
         if self.is_full() {
             let mut group = b.take_oldest()?;
             self.count_evicted(&group);
-            group.key = batch.key;
-            group.id = batch.id;
-            group.valid = 0;
+            *group = new;
             return Some(group);
         }
-        let group = boxed(Group {
-            key: batch.key,
-            id: batch.id,
-            age: 0,
-            valid: 0,
-            pfn: [0; GROUP_PAGES],
-            hash: [0; GROUP_PAGES],
-            next: None,
-        })?;
+        let group = boxed(new)?;
         self.groups.fetch_add(1, Ordering::Relaxed);
         Some(group)
     }

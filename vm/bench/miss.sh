@@ -14,7 +14,7 @@ SAMPLING=0
 
 MIB=${MIB:-64}
 # What is read to find out that recording does not pay: more than the budget on the fastest of the media.
-PATIENCE_MIB=${PATIENCE_MIB:-192}
+PATIENCE_MIB=${PATIENCE_MIB:-384}
 
 # took SIDE MEDIA METRIC FILE: reads it with nothing in memory.
 took() {

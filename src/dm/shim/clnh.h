@@ -8,7 +8,7 @@
 
 bool drr_clnh_available(void);
 bool drr_clnh_usable(void);
-void drr_clnh_sum(const void *page, const void *key, u64 sum[2]);
+void drr_clnh_sums(const void *const *pages, u32 n, const void *key, u64 (*sums)[2]);
 int drr_clnh_copy(struct page *source, struct page *to, const void *key, u64 sum[2]);
 
 #endif

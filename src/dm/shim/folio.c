@@ -32,17 +32,25 @@ bool drr_bio_is_plain_read(const struct bio *bio)
 bool drr_bvec_next(const struct bio_vec *bvecs, struct bvec_iter *iter, u32 max,
 		   struct drr_piece *piece)
 {
-	struct bio_vec bv;
+	const struct bio_vec *bv = &bvecs[iter->bi_idx];
+	u32 at;
+	u32 left;
 
 	if (!iter->bi_size)
 		return false;
-	bv = bvec_iter_bvec(bvecs, *iter);
-	piece->page = bv.bv_page;
-	piece->offset = bv.bv_offset;
-	piece->len = min(bv.bv_len, max);
+	at = bv->bv_offset + iter->bi_bvec_done;
+	left = bv->bv_len - iter->bi_bvec_done;
+	piece->page = bv->bv_page + at / PAGE_SIZE;
+	piece->offset = offset_in_page(at);
+	piece->len = min3(left, (u32)PAGE_SIZE - piece->offset, min(max, iter->bi_size));
 	if (!piece->len)
 		return false;
-	bvec_iter_advance(bvecs, iter, piece->len);
+	iter->bi_size -= piece->len;
+	iter->bi_bvec_done += piece->len;
+	if (piece->len == left) {
+		iter->bi_idx++;
+		iter->bi_bvec_done = 0;
+	}
 	return true;
 }
 

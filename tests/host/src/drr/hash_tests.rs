@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::hash::{Key, Sum, PAGE_WORDS};
+use super::hash::{Key, Pages, Sum, HASHED_TOGETHER, PAGE_WORDS};
 use super::platform::{set_out_of_memory, set_vectors, Vectors};
 use proptest::prelude::*;
 
@@ -146,7 +146,34 @@ fn who_copies_and_sums_gets_the_same_hash() {
         .step_by(2)
         .map(|i| carry_less_product(page(6)[i] ^ words[i], page(6)[i + 1] ^ words[i + 1]))
         .fold(0, |a, b| a ^ b);
-    assert_eq!(key.of_sum(sum), key.hash(&page(6)));
+    let halves = [sum as u64, (sum >> 64) as u64];
+    assert_eq!(key.of_sum(halves), key.hash(&page(6)));
+}
+
+#[test]
+fn pages_that_are_hashed_together_have_the_same_hashes() {
+    let pages: Vec<_> = (0..2 * HASHED_TOGETHER as u64 + 3).map(page).collect();
+    let all: Vec<_> = pages.iter().collect();
+    for sum in [Sum::Nh, Sum::Clnh] {
+        let key = key(8, sum);
+        for n in [0, 1, 5, HASHED_TOGETHER, HASHED_TOGETHER + 1, all.len()] {
+            let mut hashes = vec![0; n];
+            key.hash_all(&all[..n], &mut hashes);
+            let one_by_one: Vec<_> = all[..n].iter().map(|page| key.hash(page)).collect();
+            assert_eq!(hashes, one_by_one);
+        }
+        let mut group = Pages::none();
+        assert!(group.add(&pages[..3]));
+        assert!(!group.add(&pages[..HASHED_TOGETHER]), "no room for all");
+        assert!(group.add(&pages[3..HASHED_TOGETHER]));
+        assert!(!group.add(&pages[..1]), "full");
+        let mut hashes = [0; HASHED_TOGETHER];
+        assert_eq!(group.hash(&key, &mut hashes), HASHED_TOGETHER);
+        assert!((0..HASHED_TOGETHER).all(|n| hashes[n] == key.hash(all[n])));
+        assert!(group.add(&pages[3..4]), "empty again");
+        assert_eq!(group.hash(&key, &mut hashes), 1);
+        assert_eq!(hashes[0], key.hash(all[3]));
+    }
 }
 
 #[test]

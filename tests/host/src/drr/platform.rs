@@ -81,8 +81,18 @@ pub(crate) fn is_carry_less_usable() -> bool {
     VECTORS.get() != Vectors::Busy
 }
 
-pub(crate) fn carry_less_sum(page: &[u64; 512], key: &[u64; 512]) -> Option<u128> {
-    (VECTORS.get() == Vectors::Wrong).then(|| u128::from(page[0] ^ key[0]))
+pub(crate) fn carry_less_sums(
+    pages: &[&[u64; 512]],
+    key: &[u64; 512],
+    out: &mut [[u64; 2]],
+) -> bool {
+    if VECTORS.get() != Vectors::Wrong {
+        return false;
+    }
+    for (page, out) in pages.iter().zip(out) {
+        *out = [page[0] ^ key[0], 0];
+    }
+    true
 }
 
 pub(crate) struct IrqLock<T>(Mutex<T>);

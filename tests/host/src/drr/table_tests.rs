@@ -112,9 +112,9 @@ fn batch(ppns: &[u64], page: Page) -> Batch {
         index: page.index.wrapping_add(ppn - ppns[0]),
         ..page
     };
-    let mut batch = Batch::new(ppns[0], one(ppns[0]));
-    for ppn in &ppns[1..] {
-        assert!(batch.add(*ppn, one(*ppn)));
+    let mut batch = Batch::empty();
+    for ppn in ppns {
+        assert!(batch.add(*ppn, &one(*ppn)));
     }
     batch
 }
@@ -449,7 +449,8 @@ fn copies_displace_others_than_what_they_were_copied_from() {
     publish(&table, &[5, 6], page(1));
     for layer in 2..=MAX_SOURCES as u64 + 4 {
         let ticket = table.ticket(5, 2);
-        let copied = batch(&[5, 6], page(layer)).copied_from(1);
+        let mut copied = batch(&[5, 6], page(layer));
+        copied.copied_from(1);
         assert_eq!(
             table.publish(&copied, &ticket, &ALIVE),
             Published::Recorded(2)
@@ -545,19 +546,48 @@ fn without_memory_nothing_is_recorded_and_nothing_breaks() {
 
 #[test]
 fn a_batch_refuses_what_is_not_its_own() {
-    let mut batch = Batch::new(17, page(1));
+    let mut batch = Batch::empty();
+    assert!(batch.add(17, &page(1)));
     let next = Page {
         index: 78,
         ..page(1)
     };
-    assert!(batch.add(18, next));
-    assert!(!batch.add(15, page(1)), "another group");
-    assert!(!batch.add(19, next), "not in line");
-    assert!(!batch.add(18, Page { layer: 2, ..next }), "another layer");
-    assert!(
-        !batch.add(18, Page { mapping: 1, ..next }),
-        "another mapping"
+    assert!(batch.add(18, &next));
+    assert!(!batch.add(15, &page(1)), "another group");
+    assert!(!batch.add(19, &next), "not in line");
+    let other = Page { layer: 2, ..next };
+    assert!(!batch.add(18, &other), "another layer");
+    let other = Page { mapping: 1, ..next };
+    assert!(!batch.add(18, &other), "another mapping");
+    batch.clear();
+    assert!(batch.is_empty());
+    assert!(batch.add(15, &other), "empty, it takes any");
+}
+
+#[test]
+fn a_batch_takes_its_pages_hashes_in_their_order() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    let mut batch = Batch::empty();
+    for (ppn, pages) in [(33, 2), (38, 1), (47, 1)] {
+        let page = Page {
+            index: ppn,
+            pfn: 1000 + ppn as u32,
+            ..page(1)
+        };
+        assert!(batch.add_run(ppn, &page, pages));
+    }
+    assert_eq!(batch.pages(), 4);
+    batch.set_hashes(&[1, 2, 3, 4, 0, 0]);
+    let ticket = table.ticket(33, 15);
+    assert_eq!(
+        table.publish(&batch, &ticket, &ALIVE),
+        Published::Recorded(4)
     );
+    for (ppn, hash) in [(33, 1), (34, 2), (38, 3), (47, 4)] {
+        let source = sources(&table, ppn)[0];
+        let there = (source.hash, source.index, u64::from(source.pfn));
+        assert_eq!(there, (hash, ppn, 1000 + ppn));
+    }
 }
 
 #[test]
