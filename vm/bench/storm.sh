@@ -8,7 +8,7 @@
 #   SCRATCH writable directory
 
 MIB=${MIB:-96}
-COUNTS=${COUNTS:-1 8 16}
+COUNTS=${COUNTS:-1 8 16 32}
 # shellcheck source=vm/bench/containers.sh
 . "$TESTS/containers.sh"
 

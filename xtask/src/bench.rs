@@ -165,6 +165,7 @@ const BENCHES: [Bench; 8] = [
             ("1", "1 container"),
             ("8", "8 containers"),
             ("16", "16 containers"),
+            ("32", "32 containers"),
         ],
         metrics: &[
             lower("bytes", "read from the device", "MiB"),
@@ -247,7 +248,7 @@ pub fn run(args: Args) -> Result<i32> {
         let mut vm = Vm::new(kernel.clone(), Some(module.clone()));
         vm.root = Root::Trixie;
         vm.smp = args.smp;
-        vm.mem = 3072;
+        vm.mem = 4096;
         vm.icount = bench.icount;
         // What counts is that it moves on.
         let patience = Duration::from_secs(600);
