@@ -422,19 +422,10 @@ impl<'a> Pieces<'a> {
         })
     }
 
-    /// Whole pages that are left of the `bio_vec` that the walk is in the middle of, if `next` is the first.
+    /// Whole pages that are left of the `bio_vec` in hand, if `next` is the first.
     fn pages_of_vec(&self, next: *mut bindings::page) -> u32 {
-        if self.iter.bi_bvec_done == 0 || self.iter.bi_size == 0 {
-            return 0;
-        }
-        // SAFETY: by the type invariant the iterator is inside the table, as something is left.
-        let vec = unsafe { &*self.bvecs.add(self.iter.bi_idx as usize) };
-        let at = vec.bv_offset.saturating_add(self.iter.bi_bvec_done);
-        if at % PAGE_BYTES != 0 || vec.bv_page.wrapping_add((at / PAGE_BYTES) as usize) != next {
-            return 0;
-        }
-        let left = vec.bv_len.saturating_sub(self.iter.bi_bvec_done);
-        left.min(self.iter.bi_size) / PAGE_BYTES
+        // SAFETY: by the type invariant the iterator is inside the table; `next` is only compared.
+        unsafe { bindings::drr_bvec_pages(self.bvecs, &raw const self.iter, next) }
     }
 
     /// Steps over `bytes`.

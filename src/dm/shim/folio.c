@@ -32,26 +32,32 @@ bool drr_bio_is_plain_read(const struct bio *bio)
 bool drr_bvec_next(const struct bio_vec *bvecs, struct bvec_iter *iter, u32 max,
 		   struct drr_piece *piece)
 {
-	const struct bio_vec *bv = &bvecs[iter->bi_idx];
-	u32 at;
-	u32 left;
+	struct bio_vec bv;
 
 	if (!iter->bi_size)
 		return false;
-	at = bv->bv_offset + iter->bi_bvec_done;
-	left = bv->bv_len - iter->bi_bvec_done;
-	piece->page = bv->bv_page + at / PAGE_SIZE;
-	piece->offset = offset_in_page(at);
-	piece->len = min3(left, (u32)PAGE_SIZE - piece->offset, min(max, iter->bi_size));
+	bv = mp_bvec_iter_bvec(bvecs, *iter);
+	piece->page = bv.bv_page + bv.bv_offset / PAGE_SIZE;
+	piece->offset = offset_in_page(bv.bv_offset);
+	piece->len = min3(bv.bv_len, (u32)PAGE_SIZE - piece->offset, max);
 	if (!piece->len)
 		return false;
-	iter->bi_size -= piece->len;
-	iter->bi_bvec_done += piece->len;
-	if (piece->len == left) {
-		iter->bi_idx++;
-		iter->bi_bvec_done = 0;
-	}
+	bvec_iter_advance_single(bvecs, iter, piece->len);
 	return true;
+}
+
+/* Whole pages that are left of the bio_vec in hand, if "next" is the first. */
+u32 drr_bvec_pages(const struct bio_vec *bvecs, const struct bvec_iter *iter,
+		   const struct page *next)
+{
+	struct bio_vec bv;
+
+	if (!iter->bi_size)
+		return 0;
+	bv = mp_bvec_iter_bvec(bvecs, *iter);
+	if (offset_in_page(bv.bv_offset) || bv.bv_page + bv.bv_offset / PAGE_SIZE != next)
+		return 0;
+	return bv.bv_len / PAGE_SIZE;
 }
 
 void drr_bvec_advance(const struct bio_vec *bvecs, struct bvec_iter *iter,

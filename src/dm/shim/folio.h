@@ -43,6 +43,8 @@ struct drr_place {
 bool drr_bio_is_plain_read(const struct bio *bio);
 bool drr_bvec_next(const struct bio_vec *bvecs, struct bvec_iter *iter, u32 max,
 		   struct drr_piece *piece);
+u32 drr_bvec_pages(const struct bio_vec *bvecs, const struct bvec_iter *iter,
+		   const struct page *next);
 void drr_bvec_advance(const struct bio_vec *bvecs, struct bvec_iter *iter,
 		      u32 bytes);
 bool drr_page_is_ordinary(struct page *page);
