@@ -273,22 +273,30 @@ impl Drr {
         // a folio.
         let state = self.state.read();
         let mut locked = false;
-        for (key, domain) in self.table.copied(bucket, keep).into_iter().flatten() {
-            let mut thinning = Thinning {
-                drr: self,
-                layers: &state.active,
-                domain,
-                keep,
-                wanted: &mut *wanted,
-                known: Known::nothing(),
-                locked: false,
-                tally: Tally::new(),
-            };
-            for slot in 0..GROUP_PAGES as u64 {
-                thinning.page((key << GROUP_SHIFT) | slot);
+        let mut after = None;
+        loop {
+            let copied = self.table.copied(bucket, keep, after);
+            for (key, domain) in copied.into_iter().flatten() {
+                after = Some((key, domain));
+                let mut thinning = Thinning {
+                    drr: self,
+                    layers: &state.active,
+                    domain,
+                    keep,
+                    wanted: &mut *wanted,
+                    known: Known::nothing(),
+                    locked: false,
+                    tally: Tally::new(),
+                };
+                for slot in 0..GROUP_PAGES as u64 {
+                    thinning.page((key << GROUP_SHIFT) | slot);
+                }
+                self.stats.add(&thinning.tally);
+                locked |= thinning.locked;
             }
-            self.stats.add(&thinning.tally);
-            locked |= thinning.locked;
+            if copied.iter().any(Option::is_none) {
+                break;
+            }
         }
         locked
     }

@@ -65,6 +65,7 @@ pub(crate) mod platform;
 mod record;
 pub(crate) mod sampling;
 mod serve;
+pub(crate) mod shares;
 pub(crate) mod stats;
 pub(crate) mod table;
 

@@ -4,17 +4,20 @@
 //!
 //! A *group* holds the records of 16 aligned pages of the data device (64 KiB) that one layer has
 //! in consecutive places of one mapping: 256 bytes for up to 16 records. All groups of a page
-//! are in one bucket, newest first; at most [`MAX_SOURCES`] of them have a record of one page.
+//! are in one bucket, newest first; at most [`MAX_SOURCES`] of one domain have a record of one page.
 //!
 //! Records are weak: frame numbers, a mapping's address that is only compared, and a hash. They
 //! promise nothing; whoever uses one proves it (serve.rs).
 //!
+//! What a domain finds here is what it would find alone, but for writes, which drop the records of all
+//! domains, and for the room: a domain that has its share of that, or more, may lose some (shares.rs).
+//!
 //! # Invariants
 //!
 //! 1. A bucket's list is ordered by age, newest first, and holds at most [`MAX_SOURCES`] records of
-//!    one page.
+//!    one page inside one domain.
 //! 2. A group in the table has at least one valid record.
-//! 3. `groups` is the number of groups linked in all buckets, raised before one is linked.
+//! 3. `groups` counts, by domains, the groups linked in all buckets; raised before one is linked.
 //! 4. *No record survives a write to its page.* A write calls [`Table::drop_range`], which raises
 //!    the bucket's generation and drops its records under the bucket's lock. A read that is to be
 //!    recorded takes a [`Ticket`] (the sum of the generations it covers) before its data is
@@ -30,13 +33,14 @@
 //! lock), serve.rs and record.rs (users).
 
 use super::platform::{array, boxed, Array, Boxed, IrqLock};
+use super::shares::{Claim, Shares};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// log2 of the pages of a group.
 pub(crate) const GROUP_SHIFT: u32 = 4;
 /// Pages of a group.
 pub(crate) const GROUP_PAGES: usize = 1 << GROUP_SHIFT;
-/// Sources that are kept of one page.
+/// Sources that are kept of one page in one domain.
 pub(crate) const MAX_SOURCES: usize = 4;
 /// What one group costs: its allocation comes from the 256-byte slab.
 pub(crate) const GROUP_BYTES: usize = 256;
@@ -44,10 +48,14 @@ pub(crate) const GROUP_BYTES: usize = 256;
 const BUCKET_LOAD: usize = 4;
 const MIN_BUCKETS: usize = 64;
 const MAX_BUCKETS: usize = 1 << 20;
-/// Keys that [`Table::copied`] tells of at once.
+/// Keys and domains that [`Table::copied`] tells of at once.
 pub(crate) const COPIED: usize = 8;
-/// Buckets that one insertion into a full table looks through for something to drop.
+/// Buckets that one insertion into a full table looks through for something of the domain that has most,
+/// and how many for something of any domain that has its share. At least twice the square root of what the table
+/// has is of such domains (one of them has its share, and all that the others lack), so that in
+/// the largest table one of 256 buckets has something of theirs.
 const EVICT_SCAN: usize = 64;
+const EVICT_SCAN_ALL: usize = 4096;
 
 /// Who recorded, and where in memory the pages are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -420,7 +428,7 @@ pub(crate) struct Table {
     shift: u32,
     seed: u64,
     max_bytes: AtomicUsize,
-    groups: AtomicUsize,
+    groups: Shares,
     generation: AtomicU32,
     clock: AtomicU64,
     hand: AtomicUsize,
@@ -469,9 +477,8 @@ pub(super) fn keys(first: u64, pages: u64) -> core::ops::Range<u64> {
 }
 
 impl Bucket {
-    /// Drops every group for which `keep` says no; returns how many.
-    fn retain(&mut self, mut keep: impl FnMut(&mut Group) -> bool) -> usize {
-        let mut dropped: usize = 0;
+    /// Drops every group for which `keep` says no, and takes it off `groups`.
+    fn retain(&mut self, groups: &Shares, mut keep: impl FnMut(&mut Group) -> bool) {
         let mut link = &mut self.head;
         loop {
             let stay = match link.as_mut() {
@@ -479,10 +486,12 @@ impl Bucket {
                 Some(group) => keep(group),
             };
             if !stay {
+                if let Some(group) = link.as_ref() {
+                    groups.sub(group.id.domain, 1);
+                }
                 let next = link.as_mut().and_then(|g| g.next.take());
                 // The old group goes here, alone: its link was taken.
                 *link = next;
-                dropped = dropped.saturating_add(1);
                 continue;
             }
             match link {
@@ -490,7 +499,6 @@ impl Bucket {
                 None => break,
             }
         }
-        dropped
     }
 
     /// Takes the first group that `wanted` accepts out of the list.
@@ -545,12 +553,15 @@ impl Bucket {
         more_than.get(n).is_some_and(|pages| *pages != 0)
     }
 
-    /// Takes the oldest group out.
-    fn take_oldest(&mut self) -> Option<Boxed<Group>> {
+    /// Takes the oldest group that `may_go` out.
+    fn take_oldest(&mut self, may_go: impl Fn(&Group) -> bool) -> Option<Boxed<Group>> {
         let mut left: usize = 0;
-        self.for_each(|_| left = left.saturating_add(1));
-        self.take(|_| {
-            left = left.saturating_sub(1);
+        self.for_each(|g| left = left.saturating_add(may_go(g).into()));
+        if left == 0 {
+            return None;
+        }
+        self.take(|g| {
+            left = left.saturating_sub(may_go(g).into());
             left == 0
         })
     }
@@ -559,7 +570,7 @@ impl Bucket {
 impl Drop for Bucket {
     fn drop(&mut self) {
         // One by one: the list must not be dropped by recursion.
-        self.retain(|_| false);
+        while self.take(|_| true).is_some() {}
     }
 }
 
@@ -578,7 +589,7 @@ impl Table {
             shift: 64u32.saturating_sub(buckets.trailing_zeros()),
             seed: seed | 1,
             max_bytes: AtomicUsize::new(max_bytes),
-            groups: AtomicUsize::new(0),
+            groups: Shares::new()?,
             generation: AtomicU32::new(0),
             clock: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
@@ -600,7 +611,7 @@ impl Table {
 
     /// Groups that are linked now.
     pub(crate) fn groups(&self) -> usize {
-        self.groups.load(Ordering::Relaxed)
+        self.groups.total()
     }
 
     /// Bytes that the table takes now, buckets included.
@@ -614,6 +625,7 @@ impl Table {
         self.slots
             .len()
             .saturating_mul(core::mem::size_of::<Slot>())
+            .saturating_add(self.groups.bytes())
     }
 
     /// Records dropped for lack of room so far.
@@ -621,14 +633,14 @@ impl Table {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    fn is_full(&self) -> bool {
-        self.bytes().saturating_add(GROUP_BYTES) > self.max_bytes.load(Ordering::Relaxed)
+    /// Groups that there is room for.
+    fn room(&self) -> usize {
+        let max = self.max_bytes.load(Ordering::Relaxed);
+        max.saturating_sub(self.overhead()) / GROUP_BYTES
     }
 
-    fn gone(&self, groups: usize) {
-        if groups != 0 {
-            self.groups.fetch_sub(groups, Ordering::Relaxed);
-        }
+    fn is_full(&self) -> bool {
+        self.groups() >= self.room()
     }
 
     /// The records of page `ppn` inside `domain`, newest first.
@@ -717,23 +729,34 @@ impl Table {
         has.then_some(number)
     }
 
-    /// Keys and domains in bucket `number` of which some page has more than `n` records, as many as fit.
-    pub(crate) fn copied(&self, number: usize, n: usize) -> [Option<(u64, u32)>; COPIED] {
+    /// Keys and domains in bucket `number` of which some page has more than `n` records: in ascending order the first
+    /// ones above `after`, as many as fit.
+    pub(crate) fn copied(
+        &self,
+        number: usize,
+        n: usize,
+        after: Option<(u64, u32)>,
+    ) -> [Option<(u64, u32)>; COPIED] {
         let mut out = [None; COPIED];
-        let mut len: usize = 0;
-        if let Some(slot) = self.slots.get(number) {
-            slot.bucket.with(|b| {
-                b.for_each(|g| {
-                    let this = Some((g.key, g.id.domain));
-                    if !out.contains(&this) && b.has_copies(g.key, g.id.domain, n) {
-                        if let Some(place) = out.get_mut(len) {
-                            *place = this;
-                            len = len.saturating_add(1);
+        let Some(slot) = self.slots.get(number) else {
+            return out;
+        };
+        slot.bucket.with(|b| {
+            b.for_each(|g| {
+                let mut this = Some((g.key, g.id.domain));
+                let fits = out.iter().any(|o| o.is_none() || *o > this);
+                if this <= after || !fits || out.contains(&this) {
+                    return;
+                }
+                if b.has_copies(g.key, g.id.domain, n) {
+                    for place in out.iter_mut() {
+                        if place.is_none() || *place > this {
+                            core::mem::swap(place, &mut this);
                         }
                     }
-                });
+                }
             });
-        }
+        });
         out
     }
 
@@ -779,18 +802,33 @@ impl Table {
     }
 
     /// Makes the records of `batch`, unless a write (`ticket`) or the layer's end (`alive`)
-    /// came in between. They become the newest of their pages; of a page that has as many sources as are
-    /// kept the oldest one goes that the batch was not copied from.
+    /// came in between. They become the newest of their pages; of a page that has as many sources in their
+    /// domain as are kept the oldest one goes that the batch was not copied from.
     pub(crate) fn publish(&self, batch: &Batch, ticket: &Ticket, alive: &AtomicBool) -> Published {
-        let Some(slot) = self.slot(batch.key) else {
-            return Published::NoMemory;
-        };
         if batch.valid == 0 {
             return Published::Recorded(0);
         }
-        if self.is_full() {
-            self.make_room();
+        let published = self.publish_in(batch, ticket, alive, None);
+        if published != Published::NoMemory || !self.is_full() {
+            return published;
         }
+        match self.make_room(batch.id.domain) {
+            Some(memory) => self.publish_in(batch, ticket, alive, Some(memory)),
+            None => Published::NoMemory,
+        }
+    }
+
+    /// The same, in the `memory` of a group that has made room, if there was none before.
+    fn publish_in(
+        &self,
+        batch: &Batch,
+        ticket: &Ticket,
+        alive: &AtomicBool,
+        memory: Option<Boxed<Group>>,
+    ) -> Published {
+        let Some(slot) = self.slot(batch.key) else {
+            return Published::NoMemory;
+        };
         let age = self.clock.fetch_add(1, Ordering::Relaxed);
         slot.bucket.with(|b| {
             // Under the lock: see invariant 4.
@@ -806,7 +844,7 @@ impl Table {
                     group.age = age;
                     Some(group)
                 }
-                None => self.fresh(b, batch, age),
+                None => self.fresh(batch, age, memory),
             };
             let Some(group) = group else {
                 return Published::NoMemory;
@@ -817,8 +855,8 @@ impl Table {
         })
     }
 
-    /// A group of what is in `batch`, counted but not linked; in a full table in another one's memory.
-    fn fresh(&self, b: &mut Bucket, batch: &Batch, age: u64) -> Option<Boxed<Group>> {
+    /// A group of what is in `batch`, counted but not linked: in `memory`, or where there is room.
+    fn fresh(&self, batch: &Batch, age: u64, memory: Option<Boxed<Group>>) -> Option<Boxed<Group>> {
         let new = Group {
             key: batch.key,
             id: batch.id,
@@ -828,24 +866,26 @@ impl Table {
             hash: batch.hash,
             next: None,
         };
-        if self.is_full() {
-            let mut group = b.take_oldest()?;
-            self.count_evicted(&group);
-            *group = new;
-            return Some(group);
-        }
-        let group = boxed(new)?;
-        self.groups.fetch_add(1, Ordering::Relaxed);
+        let group = match memory {
+            Some(mut group) => {
+                *group = new;
+                group
+            }
+            None if self.is_full() => return None,
+            None => boxed(new)?,
+        };
+        self.groups.add(batch.id.domain);
         Some(group)
     }
 
-    /// Keeps the newest [`MAX_SOURCES`] records of each page of `batch`, the one that it was copied from
+    /// Keeps the newest [`MAX_SOURCES`] records of each page of `batch` in its domain, the one that it was copied from
     /// among them: the new ones are locked until their reads have ended, and others who waited for the same
     /// page want to copy it, too.
     fn bound_sources(&self, b: &mut Bucket, batch: &Batch) {
+        let same = |g: &Group| g.key == batch.key && g.id.domain == batch.id.domain;
         let mut groups: usize = 0;
         b.for_each(|g| {
-            if g.key == batch.key {
+            if same(g) {
                 groups = groups.saturating_add(1);
             }
         });
@@ -854,7 +894,7 @@ impl Table {
         }
         let mut origin: u16 = 0;
         b.for_each(|g| {
-            if g.key == batch.key && g.id.layer == batch.from {
+            if same(g) && g.id.layer == batch.from {
                 origin |= g.valid;
             }
         });
@@ -863,8 +903,8 @@ impl Table {
             *seen = u8::from(origin & bit(n) != 0);
         }
         let mut evicted: u64 = 0;
-        let dropped = b.retain(|g| {
-            if g.key == batch.key {
+        b.retain(&self.groups, |g| {
+            if same(g) {
                 // Counted already: its newest record of each page.
                 let counted = if g.id.layer == batch.from {
                     g.valid & origin
@@ -885,7 +925,6 @@ impl Table {
             }
             g.valid != 0
         });
-        self.gone(dropped);
         self.evicted.fetch_add(evicted, Ordering::Relaxed);
     }
 
@@ -894,35 +933,56 @@ impl Table {
             .fetch_add(u64::from(group.valid.count_ones()), Ordering::Relaxed);
     }
 
-    /// Drops an old group somewhere.
-    fn make_room(&self) {
-        self.evict(1, EVICT_SCAN);
+    /// Takes an old group out somewhere, so that `domain` may have one more.
+    fn make_room(&self, domain: u32) -> Option<Boxed<Group>> {
+        let claim = self.groups.claim(self.room(), Some(domain));
+        let of_most = |g: &Group| g.id.domain == claim.most;
+        let memory = self
+            .take_somewhere(EVICT_SCAN, of_most)
+            .or_else(|| self.take_somewhere(EVICT_SCAN_ALL, |g| self.gives(g, &claim)));
+        // Those who came at the same moment have left more than there is room for.
+        if memory.is_some() && self.is_full() {
+            drop(self.take_somewhere(EVICT_SCAN, of_most));
+        }
+        memory
     }
 
-    /// Gives `groups` groups back, old ones first as far as buckets tell; how many it was.
+    fn gives(&self, group: &Group, claim: &Claim) -> bool {
+        self.groups.gives(group.id.domain, claim)
+    }
+
+    /// Takes the oldest group that `may_go` out of the first of the next buckets that has one.
+    fn take_somewhere(
+        &self,
+        buckets: usize,
+        may_go: impl Fn(&Group) -> bool,
+    ) -> Option<Boxed<Group>> {
+        for _ in 0..buckets.min(self.slots.len()) {
+            let taken = self.next_slot()?.bucket.with(|b| b.take_oldest(&may_go));
+            if let Some(group) = taken {
+                self.groups.sub(group.id.domain, 1);
+                self.count_evicted(&group);
+                return Some(group);
+            }
+        }
+        None
+    }
+
+    fn next_slot(&self) -> Option<&Slot> {
+        let hand = self.hand.fetch_add(1, Ordering::Relaxed);
+        self.slots.get(hand.checked_rem(self.slots.len())?)
+    }
+
+    /// Gives `groups` groups back, of domains that have their share of what there is, old ones first as far as
+    /// buckets tell; how many it was.
     pub(crate) fn shrink(&self, groups: usize) -> usize {
-        self.evict(groups, self.slots.len().max(groups))
-    }
-
-    /// Drops the oldest group of each of the next buckets, until that many are gone or so many buckets
-    /// were looked at.
-    fn evict(&self, groups: usize, buckets: usize) -> usize {
         let mut gone: usize = 0;
-        for _ in 0..buckets {
+        for _ in 0..self.slots.len().max(groups) {
             if gone >= groups {
                 break;
             }
-            let hand = self.hand.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = hand
-                .checked_rem(self.slots.len())
-                .and_then(|n| self.slots.get(n))
-            else {
-                break;
-            };
-            let taken = slot.bucket.with(Bucket::take_oldest);
-            if let Some(group) = taken {
-                self.count_evicted(&group);
-                self.gone(1);
+            let claim = self.groups.claim(self.groups(), None);
+            if self.take_somewhere(1, |g| self.gives(g, &claim)).is_some() {
                 gone = gone.saturating_add(1);
             }
         }
@@ -933,8 +993,8 @@ impl Table {
     pub(crate) fn forget(&self, ppn: u64, source: &Source) {
         let (key, n) = (key_of(ppn), slot_of(ppn));
         let Some(slot) = self.slot(key) else { return };
-        let dropped = slot.bucket.with(|b| {
-            b.retain(|g| {
+        slot.bucket.with(|b| {
+            b.retain(&self.groups, |g| {
                 if g.key == key
                     && g.id.mapping == source.mapping
                     && g.id.layer == source.layer
@@ -947,7 +1007,6 @@ impl Table {
                 g.valid != 0
             })
         });
-        self.gone(dropped);
     }
 
     /// Whether every page of a folio has a record that leads there, and one of another place.
@@ -976,15 +1035,14 @@ impl Table {
     pub(crate) fn forget_folio(&self, frames: &Frames) {
         for key in keys(frames.ppn, frames.pages.into()) {
             let Some(slot) = self.slot(key) else { continue };
-            let dropped = slot.bucket.with(|b| {
-                b.retain(|g| {
+            slot.bucket.with(|b| {
+                b.retain(&self.groups, |g| {
                     if g.key == key && frames.are_of(g) {
                         g.valid &= !frames.led_to_by(g);
                     }
                     g.valid != 0
                 })
             });
-            self.gone(dropped);
         }
     }
 
@@ -1003,16 +1061,15 @@ impl Table {
         for key in range {
             let Some(slot) = self.slot(key) else { continue };
             let mask = mask_of(key, first, pages);
-            let dropped = slot.bucket.with(|b| {
+            slot.bucket.with(|b| {
                 slot.generation.fetch_add(1, Ordering::AcqRel);
-                b.retain(|g| {
+                b.retain(&self.groups, |g| {
                     if g.key == key {
                         g.valid &= !mask;
                     }
                     g.valid != 0
                 })
             });
-            self.gone(dropped);
         }
     }
 
@@ -1035,15 +1092,14 @@ impl Table {
         for key in range {
             let Some(slot) = self.slot(key) else { continue };
             let mask = mask_of(key, first, pages);
-            let dropped = slot.bucket.with(|b| {
-                b.retain(|g| {
+            slot.bucket.with(|b| {
+                b.retain(&self.groups, |g| {
                     if g.key == key && g.id.layer == layer {
                         g.valid &= !mask;
                     }
                     g.valid != 0
                 })
             });
-            self.gone(dropped);
         }
     }
 
@@ -1067,8 +1123,7 @@ impl Table {
 
     fn sweep(&self, mut keep: impl FnMut(&mut Group) -> bool) {
         for slot in self.slots.iter() {
-            let dropped = slot.bucket.with(|b| b.retain(&mut keep));
-            self.gone(dropped);
+            slot.bucket.with(|b| b.retain(&self.groups, &mut keep));
         }
     }
 

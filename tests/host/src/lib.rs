@@ -31,6 +31,8 @@ pub mod drr {
     pub mod metapages;
     #[path = "../../../../src/drr/sampling.rs"]
     pub mod sampling;
+    #[path = "../../../../src/drr/shares.rs"]
+    pub mod shares;
     #[path = "../../../../src/drr/stats.rs"]
     pub mod stats;
     #[path = "../../../../src/drr/table.rs"]
@@ -52,6 +54,8 @@ pub mod drr {
     mod metapages_tests;
     #[cfg(test)]
     mod sampling_tests;
+    #[cfg(test)]
+    mod shares_tests;
     #[cfg(test)]
     mod stats_tests;
     #[cfg(test)]

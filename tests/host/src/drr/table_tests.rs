@@ -2,7 +2,8 @@
 
 use super::platform::{set_out_of_memory, while_allocating};
 use super::table::{
-    Batch, Frames, Known, Page, Published, Source, Table, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES,
+    Batch, Frames, Known, Page, Published, Source, Table, COPIED, GROUP_BYTES, GROUP_PAGES,
+    MAX_SOURCES,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -59,7 +60,9 @@ impl Model {
         }
         groups.insert(0, group);
         for ppn in ppns {
-            let with = groups.iter_mut().filter(|g| g.pages.contains_key(ppn));
+            let with = groups
+                .iter_mut()
+                .filter(|g| g.domain == page.domain && g.pages.contains_key(ppn));
             for surplus in with.skip(MAX_SOURCES) {
                 surplus.pages.remove(ppn);
             }
@@ -331,7 +334,7 @@ proptest! {
                         let bucket = table.bucket_with_copies(key, domain, n);
                         prop_assert_eq!(bucket.is_some(), copied, "key {} in domain {}", key, domain);
                         if let Some(b) = bucket {
-                            prop_assert!(table.copied(b, n).contains(&Some((key, domain))));
+                            prop_assert!(table.copied(b, n, None).contains(&Some((key, domain))));
                         }
                     }
                 }
@@ -425,10 +428,145 @@ fn a_page_is_copied_when_it_has_two_sources_in_one_domain() {
     publish(&table, &[5], page(2));
     let bucket = table.bucket_with_copies(0, 0, 1).unwrap();
     assert_eq!(
-        table.copied(bucket, 1).iter().flatten().collect::<Vec<_>>(),
+        table
+            .copied(bucket, 1, None)
+            .iter()
+            .flatten()
+            .collect::<Vec<_>>(),
         [&(0, 0)]
     );
     assert_eq!(table.bucket_with_copies(0, 1, 1), None);
+}
+
+#[test]
+fn all_keys_of_a_bucket_with_copies_are_told_of_however_many_of_other_domains_there_are() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    // Of one key, so in one bucket.
+    for domain in 0..3 * COPIED as u32 + 1 {
+        for layer in 1..=2 {
+            let page = Page {
+                domain,
+                ..page(layer)
+            };
+            publish(&table, &[5], page);
+        }
+    }
+    let bucket = table.bucket_with_copies(0, 7, 1).unwrap();
+    let mut all = Vec::new();
+    loop {
+        let some: Vec<_> = (table.copied(bucket, 1, all.last().copied()).into_iter())
+            .flatten()
+            .collect();
+        all.extend(&some);
+        if some.len() < COPIED {
+            break;
+        }
+    }
+    let every: Vec<_> = (0..3 * COPIED as u32 + 1).map(|d| (0, d)).collect();
+    assert_eq!(all, every);
+}
+
+#[test]
+fn sources_of_one_page_are_bounded_inside_each_domain() {
+    let table = Table::new(ROOMY, 1).unwrap();
+    for layer in 1..=MAX_SOURCES as u64 {
+        publish(&table, &[5], page(layer));
+    }
+    for domain in 1..=9 {
+        for layer in 1..=MAX_SOURCES as u64 + 2 {
+            let page = Page {
+                domain,
+                ..page(layer)
+            };
+            publish(&table, &[5], page);
+        }
+    }
+    for domain in 0..=9 {
+        assert_eq!(table.sources(5, domain).iter().count(), MAX_SOURCES);
+    }
+    assert_eq!(table.groups(), 10 * MAX_SOURCES);
+}
+
+/// A table that has room for that many groups.
+fn table_of(room: usize, seed: u64) -> Table {
+    let empty = Table::new(0, seed).unwrap().bytes();
+    Table::new(empty + room * GROUP_BYTES, seed).unwrap()
+}
+
+fn groups_of(table: &Table, domain: u32, keys: std::ops::Range<u64>) -> usize {
+    keys.filter(|key| table.sources(key * 16, domain).iter().next().is_some())
+        .count()
+}
+
+#[test]
+fn a_full_table_takes_from_the_domain_that_has_most() {
+    let room = 60;
+    for seed in 0..40 {
+        let table = table_of(room, seed);
+        let put = |domain, key: u64| {
+            let page = Page { domain, ..page(1) };
+            assert_eq!(publish(&table, &[key * 16], page), Published::Recorded(1));
+        };
+        for key in 0..10 {
+            put(1, key);
+        }
+        for key in 0..20 {
+            put(2, key);
+        }
+        // The table is full after thirty of these, and what comes then displaces its own.
+        for key in 0..500 {
+            put(3, key);
+        }
+        let has = |domain, keys| groups_of(&table, domain, 0..keys);
+        assert_eq!((has(1, 10), has(2, 20), has(3, 500)), (10, 20, 30));
+        // Another one that has little takes from who has most, and gets all that it puts in.
+        for key in 10..20 {
+            put(1, key);
+        }
+        assert_eq!((has(1, 20), has(2, 20), has(3, 500)), (20, 20, 20));
+        // Who already has a share gets no more.
+        for key in 20..500 {
+            put(1, key);
+        }
+        assert!(has(1, 500) <= 21, "{}", has(1, 500));
+        assert!(has(2, 20) >= 19 && has(3, 500) >= 19);
+    }
+}
+
+#[test]
+fn a_domain_with_less_than_its_share_loses_nothing_to_thousands_of_others() {
+    let room = 4000;
+    let table = table_of(room, 5);
+    let put = |domain, key: u64| {
+        let page = Page { domain, ..page(1) };
+        publish(&table, &[key * 16], page)
+    };
+    // 1,000 domains: a share is three, for the buckets take some of the room.
+    for key in 0..2 {
+        assert_eq!(put(7, key), Published::Recorded(1));
+    }
+    for round in 0..20 {
+        for domain in (8..1007).rev() {
+            assert_eq!(put(domain, round), Published::Recorded(1));
+        }
+    }
+    assert_eq!(groups_of(&table, 7, 0..2), 2);
+    assert!(table.groups() <= room);
+}
+
+#[test]
+fn memory_pressure_takes_from_domains_that_have_their_share() {
+    let table = Table::new(ROOMY, 9).unwrap();
+    let put = |domain, key: u64| {
+        let page = Page { domain, ..page(1) };
+        publish(&table, &[key * 16], page);
+    };
+    (0..10).for_each(|key| put(1, key));
+    (0..300).for_each(|key| put(2, key));
+    assert_eq!(table.shrink(200), 200);
+    assert_eq!(groups_of(&table, 1, 0..10), 10);
+    let gone: usize = (0..5).map(|_| table.shrink(1000)).sum();
+    assert_eq!((gone, table.groups()), (110, 0));
 }
 
 #[test]
