@@ -141,12 +141,14 @@ impl Pool {
         self.create(id, Some(origin), || {
             self.drr.without_recording(|| -> Result {
                 self.making_snapshot(id, origin, || {
-                    self.meta.create_snap(id, origin)?;
-                    self.each_thin(|t| {
-                        if t.id == origin {
-                            t.wait_for_writes();
-                        }
-                    });
+                    // Who activates the origin after this finds the chunks shared.
+                    let active = self.devices.with(origin, |active| -> Result<_> {
+                        self.meta.create_snap(id, origin)?;
+                        Ok(active.cloned())
+                    })?;
+                    if let Some(device) = active {
+                        device.wait_for_writes();
+                    }
                     Ok(())
                 })
             })

@@ -10,7 +10,7 @@
 //!
 //! # Lock order
 //!
-//! `changing` > `Table::pools` > `mode_lock` > `control` > `thins` > the metadata's
+//! `changing` > `Table::pools` > `mode_lock` > `control` > `thins` > `devices` > the metadata's
 //! lock > the spin locks (each a leaf). Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
 //! with `mode_lock`, `control`, `thins`, the metadata's lock or a spin lock held.
 
@@ -36,7 +36,7 @@ use crate::{
     },
     drr::{self, Drr},
     meta::Metadata,
-    thin::{Job, Thin},
+    thin::{device::Devices, Job, Thin},
     units::{Chunk, DevId, Geometry, Ppn, Sectors, PAGE_SECTORS, SECTOR_SHIFT},
 };
 use args::PoolFeatures;
@@ -107,6 +107,8 @@ pub(crate) struct Pool {
     pub(crate) mode_lock: RwSem<()>,
     pub(crate) control: RwSem<Control>,
     pub(crate) thins: RwSem<KVec<Arc<Thin>>>,
+    /// What activations of one device share.
+    pub(crate) devices: Arc<Devices>,
 
     /// The next thin device's serial; they are never used again.
     thin_serials: Atomic<u64>,
@@ -210,6 +212,7 @@ impl Pool {
                     low_water_triggered: false,
                 })?,
                 thins: RwSem::new(KVec::new())?,
+                devices: Devices::new()?,
                 thin_serials: Atomic::new(1),
                 mode: Atomic::new(Mode::Write.to_u32()),
                 flags: Atomic::new(0),

@@ -10,7 +10,7 @@
 use super::{Stay, Thin, WaitFor};
 use crate::{
     dm::{
-        bio::{Bio, Op, Status},
+        bio::{Bio, BioList, Op, Status},
         kcopyd::{CopyDone, Region},
         pooled::{Pooled, Queue},
         prison::{Cell, Detained, Prison},
@@ -63,9 +63,13 @@ pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
         read(thin, bio, v);
         return;
     }
+    bio.data().owner = Some(thin.clone());
     match Prison::detain(&pool.prison, thin.id, v, bio) {
         Detained::Waits => {}
-        Detained::Holder(cell, bio) => write(thin, cell, bio, v),
+        Detained::Holder(cell, mut bio) => {
+            bio.data().owner = None;
+            write(thin, cell, bio, v);
+        }
     }
 }
 
@@ -148,13 +152,13 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
     match found {
         Ok(Lookup::Mapped(m)) if !m.shared => {
             issue(thin, bio, stay, m);
-            thin.defer_list(cell.release());
+            let_go(cell);
             return;
         }
         Ok(Lookup::Mapped(_) | Lookup::Unmapped) => thin.leave(stay),
         Ok(Lookup::WouldBlock) | Err(_) => {
             thin.leave(stay);
-            refuse(thin, cell, bio, Status::IoError);
+            refuse(cell, bio, Status::IoError);
             return;
         }
     }
@@ -162,7 +166,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
     // In no epoch here: allocation may wait for one.
     if found != Ok(Lookup::Unmapped) && pool.snapshots(thin.id) {
         thin.wait_for_snapshot(bio);
-        thin.defer_list(cell.release());
+        let_go(cell);
         return;
     }
     if pool.mode() != Mode::Write {
@@ -172,7 +176,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
     let Some(room) = pool.jobs.room() else {
         // So many jobs are under way that their ends will run the worker again.
         thin.wait_for_next_run(bio);
-        thin.defer_list(cell.release());
+        let_go(cell);
         return;
     };
     let chunk = match pool.alloc_chunk() {
@@ -184,11 +188,11 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
         Err(AllocError::NoMemory) => {
             // The next tick of the pool's clock at the latest tries again.
             thin.wait_for_next_run(bio);
-            thin.defer_list(cell.release());
+            let_go(cell);
             return;
         }
         Err(AllocError::Failed) => {
-            refuse(thin, cell, bio, Status::IoError);
+            refuse(cell, bio, Status::IoError);
             return;
         }
     };
@@ -212,7 +216,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
             thin.wait_for(WaitFor::Worker, bio);
         }
         if let Some(cell) = cell {
-            thin.defer_list(cell.release());
+            let_go(cell);
         }
     }
 }
@@ -381,7 +385,7 @@ impl Pooled<Job> {
         };
         if !self.status.is_ok() {
             pool.put_back(self.chunk);
-            refuse(&thin, cell, bio, self.status);
+            refuse(cell, bio, self.status);
             return;
         }
         if self.stay.is_none() {
@@ -393,7 +397,7 @@ impl Pooled<Job> {
         }
         let Some(stay) = self.stay.take() else {
             pool.put_back(self.chunk);
-            refuse(&thin, cell, bio, Status::IoError);
+            refuse(cell, bio, Status::IoError);
             return;
         };
         if self.overwrite {
@@ -410,14 +414,40 @@ impl Pooled<Job> {
             };
             issue(&thin, bio, stay, m);
         }
-        thin.defer_list(cell.release());
+        let_go(cell);
+    }
+}
+
+/// Lets go of a chunk. The bios that waited go back to the work of their own activations.
+fn let_go(cell: Cell) {
+    let mut inmates = cell.release();
+    // Mostly all are of one.
+    let mut run: Option<(Arc<Thin>, BioList)> = None;
+    while let Some(mut bio) = inmates.pop() {
+        // `process` has noted it; without it the bio ends with an error.
+        let Some(owner) = bio.data().owner.take() else {
+            continue;
+        };
+        match &mut run {
+            Some((thin, list)) if Arc::ptr_eq(thin, &owner) => list.push(bio),
+            _ => {
+                let mut list = BioList::new();
+                list.push(bio);
+                if let Some((thin, list)) = run.replace((owner, list)) {
+                    thin.defer_list(list);
+                }
+            }
+        }
+    }
+    if let Some((thin, list)) = run {
+        thin.defer_list(list);
     }
 }
 
 /// Ends a bio with an error; what waited behind it tries for itself.
-fn refuse(thin: &Arc<Thin>, cell: Cell, bio: Bio, status: Status) {
+fn refuse(cell: Cell, bio: Bio, status: Status) {
     bio.end(status);
-    thin.defer_list(cell.release());
+    let_go(cell);
 }
 
 /// A write that needs a chunk where there is none: it waits, or fails, as the pool is told to.
@@ -440,5 +470,5 @@ fn unserviceable(thin: &Arc<Thin>, cell: Cell, bio: Bio) {
     } else {
         bio.end(Status::IoError);
     }
-    thin.defer_list(cell.release());
+    let_go(cell);
 }

@@ -4,12 +4,14 @@
 //!
 //! `map` is the path of every bio in the submitter's context, `change` what the device's work
 //! does for those that need a new mapping, `discard` the return of space, `origin` what is read
-//! where nothing is mapped, `target` the device as device-mapper sees it.
+//! where nothing is mapped, `target` the device as device-mapper sees it. A device may be active
+//! under several names at once; `device` is what these share.
 //!
 //! A bio is in the epochs (`PerBio::stay`) from before the lookup of its mapping until nothing
 //! relies on that mapping; a bio that waits in a list or a cell is in none.
 
 pub(crate) mod change;
+pub(crate) mod device;
 pub(crate) mod discard;
 pub(crate) mod map;
 pub(crate) mod origin;
@@ -18,7 +20,7 @@ pub(crate) mod target;
 use crate::{
     dm::{
         bio::{Bio, BioList, Op, Status},
-        epoch::{Epochs, Token},
+        epoch::Token,
         pooled::Pooled,
         sync::IrqLock,
         target::MappedDev,
@@ -30,6 +32,7 @@ use crate::{
     units::DevId,
 };
 pub(crate) use change::Job;
+use device::Activation;
 use kernel::{
     prelude::*,
     sync::{
@@ -49,6 +52,8 @@ pub(crate) struct PerBio {
     pub(crate) stay: Option<Stay>,
     /// The job that a whole-chunk write completes.
     pub(crate) job: Option<Pooled<Job>>,
+    /// While the bio waits in a cell, where it belongs.
+    pub(crate) owner: Option<Arc<Thin>>,
     /// What is to be done when a read of shared data ends.
     pub(crate) read_hook: ReadHook,
 }
@@ -78,7 +83,7 @@ pub(crate) struct Waiting {
     pub(crate) requeue: bool,
 }
 
-/// An active thin device.
+/// An activation of a thin device.
 ///
 /// Whoever works on the device holds a reference for the time being; the destructor of its table
 /// waits until there is none (`gone`), so that afterwards it is closed and its mapped device is
@@ -95,8 +100,8 @@ pub(crate) struct Thin {
     pub(crate) layer: Arc<Layer>,
     pub(crate) origin: Option<Origin>,
     pub(crate) waiting: IrqLock<Waiting>,
-    /// What may write in place: to chunks that the device had to itself when it looked.
-    writes: Epochs,
+    /// What it shares with other activations.
+    device: Activation,
     /// Serves the deferred bios.
     work: Work<Thin>,
     /// Last: when it is dropped, everything above has been.
@@ -140,6 +145,7 @@ impl Thin {
         open: Arc<OpenThin>,
         layer: Arc<Layer>,
         origin: Option<Origin>,
+        device: Activation,
         gone: Arc<Completion>,
     ) -> Result<Arc<Self>> {
         let waiting = IrqLock::new(Waiting {
@@ -161,7 +167,7 @@ impl Thin {
                 layer,
                 origin,
                 waiting,
-                writes: Epochs::new()?,
+                device,
                 work: Work::new(Self::process_deferred)?,
                 _gone: SignalOnDrop(gone),
             },
@@ -180,22 +186,16 @@ impl Thin {
     pub(crate) fn enter(&self, op: Op) -> Stay {
         Stay {
             pool: self.pool.epochs.enter(),
-            writes: (op == Op::Write).then(|| self.writes.enter()),
+            writes: (op == Op::Write).then(|| self.device.writes.enter()),
         }
     }
 
     /// Leaves the epochs. Any context.
     pub(crate) fn leave(&self, stay: Stay) {
         if let Some(writes) = stay.writes {
-            self.writes.leave(writes);
+            self.device.writes.leave(writes);
         }
         self.pool.epochs.leave(stay.pool);
-    }
-
-    /// Waits for whatever may still write in place after a lookup that has been by now. Sleeps; in no
-    /// epoch.
-    pub(crate) fn wait_for_writes(&self) {
-        self.writes.wait();
     }
 
     /// Makes the device's work run soon. Any context.

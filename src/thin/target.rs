@@ -83,6 +83,7 @@ impl ThinTarget {
             return fail(EINVAL, c"Couldn't get block device");
         };
         let nomem = |e| CtrError::new(e, c"Out of memory");
+        let device = pool.devices.activate(id).map_err(nomem)?;
         let layer = pool.drr.add_layer(id, own).map_err(nomem)?;
         let thin = pool.add_thin(|serial| {
             Thin::new(
@@ -93,6 +94,7 @@ impl ThinTarget {
                 open,
                 layer.clone(),
                 origin,
+                device,
                 gone.clone(),
             )
         });
