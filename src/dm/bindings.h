@@ -23,6 +23,7 @@
 #include "pdata.h"
 #include "folio.h"
 #include "shrinker.h"
+#include "stack.h"
 #include "clnh.h"
 
 /* Macros that bindgen cannot evaluate by itself. */

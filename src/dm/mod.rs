@@ -19,6 +19,7 @@ pub(crate) mod pooled;
 pub(crate) mod prison;
 pub(crate) mod rawdisk;
 pub(crate) mod shrinker;
+pub(crate) mod stack;
 pub(crate) mod sync;
 pub(crate) mod target;
 pub(crate) mod work;

@@ -18,6 +18,7 @@ pub(crate) mod args;
 pub(crate) mod messages;
 pub(crate) mod mode;
 pub(crate) mod space;
+mod stack;
 pub(crate) mod target;
 pub(crate) mod worker;
 
@@ -380,21 +381,6 @@ impl Pool {
             };
             let Some(t) = next else { return };
             after = t.serial;
-            f(&t);
-        }
-    }
-
-    /// As [`Self::each_thin`], from the device that was made last to the first.
-    pub(crate) fn each_thin_backwards(&self, mut f: impl FnMut(&Arc<Thin>)) {
-        let mut before = u64::MAX;
-        loop {
-            let next = {
-                let thins = self.thins.read();
-                let past = thins.partition_point(|t| t.serial < before);
-                past.checked_sub(1).and_then(|at| thins.get(at)).cloned()
-            };
-            let Some(t) = next else { return };
-            before = t.serial;
             f(&t);
         }
     }

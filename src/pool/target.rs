@@ -386,19 +386,11 @@ impl Target for PoolTarget {
             let _thins = self.pool.thins.write();
             self.pool.suspended.store(true, Relaxed);
         }
-        // A suspended device would hold up the reads of those whose external origin it is, and
-        // these could not be suspended after it.
-        for over_origin in [true, false] {
-            self.pool.each_thin_backwards(|t| {
-                if t.origin.is_some() == over_origin {
-                    t.suspend_with_pool();
-                }
-            });
-        }
+        self.pool.suspend_thins();
     }
 
     fn presuspend_undo(&self, _ti: &Ti<'_>) {
-        self.pool.each_thin(|t| t.resume_with_pool());
+        self.pool.resume_thins();
         let _thins = self.pool.thins.write();
         self.pool.suspended.store(false, Relaxed);
     }
@@ -433,7 +425,7 @@ impl Target for PoolTarget {
     fn resume(&self, _ti: &Ti<'_>) {
         // First the waiting bios, then the thin devices, then new ones may come.
         self.pool.each_thin(|t| t.retry_waiting());
-        self.pool.each_thin(|t| t.resume_with_pool());
+        self.pool.resume_thins();
         {
             let _thins = self.pool.thins.write();
             self.pool.suspended.store(false, Relaxed);

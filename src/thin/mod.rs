@@ -22,6 +22,7 @@ use crate::{
         bio::{Bio, BioList, Op, Status},
         epoch::Token,
         pooled::Pooled,
+        stack,
         sync::IrqLock,
         target::MappedDev,
         work::Work,
@@ -93,6 +94,8 @@ pub(crate) struct Thin {
     pub(crate) serial: u64,
     /// The pool has suspended the device along with itself.
     pub(crate) suspended_by_pool: AtomicFlag,
+    /// How many devices its I/O could go to when the pool was suspended last (`dm::stack`).
+    reach: Atomic<usize>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) id: DevId,
     pub(crate) md: MappedDev,
@@ -160,6 +163,7 @@ impl Thin {
             Self {
                 serial,
                 suspended_by_pool: AtomicFlag::new(false),
+                reach: Atomic::new(0),
                 pool,
                 id,
                 md,
@@ -324,6 +328,20 @@ impl Thin {
                 change::committed(self, bio);
             }
         }
+    }
+
+    /// Takes note of how far the device's I/O can go now. By the table in force, be it another than
+    /// this one. ENOMEM: taken for the farthest of all. Sleeps.
+    pub(crate) fn measure_reach(&self) -> Result {
+        let reach = self.md.disk().ok_or(ENXIO).and_then(stack::reach);
+        self.reach
+            .store(*reach.as_ref().unwrap_or(&usize::MAX), Relaxed);
+        reach.map(|_| ())
+    }
+
+    /// Where the device stands: above all that have a lower place, or beside them.
+    pub(crate) fn place(&self) -> (usize, u64) {
+        (self.reach.load(Relaxed), self.serial)
     }
 
     /// Suspends the device along with its pool. Sleeps.
