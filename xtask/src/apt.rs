@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The machine's own apt configuration: which Debian mirror it uses, and with which options.
 
 use crate::proc;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! A benchmark's figures as bars: each side relative to dm-thin.
 
 use crate::picture::{bad, put, Picture};

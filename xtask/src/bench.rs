@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask bench`: dm-thin and dm-drr side by side, in one boot.
 //!
 //! The guest's half of a benchmark is vm/bench/<name>.sh; it prints figures by side, case, metric and round, of which the

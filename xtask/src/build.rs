@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask build`: the module, built out of tree against the prepared tree of a kernel.
 //!
 //! Sources are copied, times kept, to `target/module/<release>/`, so that nothing is left in the checkout and kbuild

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The cache: finished things under `$DRR_CACHE`, named by the hash of what went into them.
 //!
 //! An entry is a directory. It is built under a temporary name on the same file system, synced, marked complete and then

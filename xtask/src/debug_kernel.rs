@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The debug kernel: tinyconfig and vm/debug.config, built with clang from the stock kernel's own source.
 //!
 //! It is built in the cache, once for each version and configuration, and has the same parts as a stock kernel's entry but

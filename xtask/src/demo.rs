@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask demo`: containers from a real image on dm-thin and on dm-drr, side by side.
 //!
 //! The guest's half is vm/demo/run.sh: it runs both sides in one boot and prints `figure SIDE CASE METRIC VALUE` lines, which

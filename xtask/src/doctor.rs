@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask doctor`: each thing that is missing on this machine, with the line that installs it.
 
 use crate::{apt, host, paths, proc, roots};

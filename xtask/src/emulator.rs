@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The emulator: QEMU and virtiofsd of Debian trixie, unpacked into the cache and run from there on any host.
 //!
 //! The host's own would do on trixie. Bookworm's QEMU 7.2 would not: with several emulated processors it dies now and then

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Figures that a guest's script measures on dm-thin and on dm-drr: what `demo` and `bench` share.
 //!
 //! A script prints `figure SIDE CASE METRIC VALUE` lines; what else it prints is progress.

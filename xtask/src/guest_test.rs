@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Guest tests: their headers, how they are batched into boots, and what became of each.
 //!
 //! A test is `tests/guest/<name>.sh`. Line 2 says in one sentence what it shows, a line `# vm: key=value …` what machine
@@ -5,7 +7,7 @@
 //! a fresh one. A test's part of the kernel log reaches from its begin mark to the next test's, and must be clean.
 
 use crate::build::Built;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, KernelKind};
 use crate::klog::{self, Filter};
 use crate::machine::{Event, Job, Vm};
 use crate::roots::Root;
@@ -61,15 +63,6 @@ pub struct Test {
     pub failslab: bool,
     /// Why it may be skipped
     pub skip_ok: Option<String>,
-}
-
-/// What a test may be limited to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KernelKind {
-    /// Any but the debug kernel: it would take too long there
-    Stock,
-    /// The debug kernel: nothing else injects faults
-    Debug,
 }
 
 impl Test {

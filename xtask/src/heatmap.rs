@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask heatmap`: draws the answer to a pool's `heatmap` message.
 
 use crate::picture::{self, bad, put};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Packages that this machine needs: what is missing, and its installation.
 
 use crate::{cache, paths, proc, ui};

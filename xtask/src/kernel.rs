@@ -1,6 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The kernel: which one (vm/kernel.toml), and its prepared tree, image and modules in the cache.
 
-use crate::guest_test::KernelKind;
 use crate::{cache, debug_kernel, host, paths, proc, roots, ui};
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,15 @@ struct Facts {
     version: String,
     release: String,
     packages: Vec<String>,
+}
+
+/// The sorts of kernel that tests tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelKind {
+    /// Any but the debug kernel
+    Stock,
+    /// The debug kernel, which is several times slower and can inject faults
+    Debug,
 }
 
 /// A kernel that modules can be built for and that boots.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! The kernel log filter: finds reports of trouble in what a guest printed on its console.
 //!
 //! It fails closed: a log that is missing, or a stretch of it whose end cannot be found, counts as a report.

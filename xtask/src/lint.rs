@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask lint`: formatting, lints as errors, and the rule that `unsafe` stays in src/dm.
 
 use crate::{build, cache, host, kernel, paths, proc, ui};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask`: everything about dm-drr that takes more than one command.
 //!
 //! One file per subcommand (`bench`, `build`, `demo`, `doctor`, `heatmap`, `lint`, `test`, `vm`); what they share is in `cache` (downloads

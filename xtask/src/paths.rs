@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Where things are: the checkout, its `target` directory, the cache.
 
 use anyhow::{Context, Result};

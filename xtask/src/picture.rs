@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Pictures in files, by their names: SVG or PNG.
 
 use crate::host;

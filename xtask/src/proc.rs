@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Child processes that never outlive us.
 //!
 //! Every long-running child is the leader of its own process group, dies with us (`setpriv --pdeathsig`), and is killed

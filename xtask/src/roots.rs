@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Root file systems made by mmdebstrap: the emulator's, the chroot that builds the module, and the guests' ext4 images.
 
 use crate::{apt, cache, host, paths, proc};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask test`: host tests and guest tests; the last line is `N passed, N failed`.
 
 use crate::emulator::Emulator;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! Progress: a spinner with the elapsed time on a terminal, plain lines elsewhere.
 
 use indicatif::{ProgressBar, ProgressStyle};

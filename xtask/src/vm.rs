@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
 //! `cargo xtask vm`: boots the guest, runs one script or command in it as root, and exits with its status.
 
 use crate::klog::Filter;
