@@ -28,6 +28,7 @@
 
 /* Macros that bindgen cannot evaluate by itself. */
 const u32 RUST_CONST_HELPER_REQ_POLLED = (__force u32)REQ_POLLED;
+const u32 RUST_CONST_HELPER_BLK_FEAT_POLL = (__force u32)BLK_FEAT_POLL;
 const u32 RUST_CONST_HELPER_REQ_PREFLUSH = (__force u32)REQ_PREFLUSH;
 const u32 RUST_CONST_HELPER_REQ_FUA = (__force u32)REQ_FUA;
 const u32 RUST_CONST_HELPER_REQ_META = (__force u32)REQ_META;

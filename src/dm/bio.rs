@@ -135,6 +135,17 @@ impl Bio {
         self.opf() & bindings::REQ_POLLED != 0
     }
 
+    /// Has the bio end by an interrupt, though its submitter may poll for it.
+    ///
+    /// Polled bios are refused (`Limits::refuse_polling`), but one may pass the block layer's check
+    /// while the device's table is being replaced. The submitter's poll finds what the interrupt has
+    /// ended (drivers/md/dm.c, `dm_poll_dm_io`); it must not look into the bio while another context
+    /// submits it, and does not once this flag is gone.
+    pub(super) fn clear_polled(&mut self) {
+        // SAFETY: the bio is live and ours alone.
+        unsafe { (*self.as_ptr()).bi_opf &= !bindings::REQ_POLLED };
+    }
+
     /// The first sector, on whatever device the bio is directed to at the moment.
     pub(crate) fn sector(&self) -> Sectors {
         // SAFETY: the bio is live by the type invariant; `bi_iter` is packed, so it is copied.

@@ -429,6 +429,10 @@ impl Limits<'_> {
         }
         self.raw.dma_alignment |= dev.dma_alignment();
     }
+    /// Refuses polled I/O: its submitter gets EOPNOTSUPP (block/blk-core.c, `__submit_bio`).
+    pub(crate) fn refuse_polling(&mut self) {
+        self.raw.features &= !bindings::BLK_FEAT_POLL;
+    }
     pub(crate) fn set_discard_granularity(&mut self, bytes: u32) {
         self.raw.discard_granularity = bytes;
     }
@@ -656,6 +660,9 @@ extern "C" fn map<T: Target>(raw: *mut bindings::dm_target, bio: *mut bindings::
     let begin = unsafe { (*raw).begin };
     // Sectors count from the target's begin from here on.
     bio.rebase(begin);
+    if T::PER_BIO {
+        bio.clear_polled();
+    }
     match target.map(bio) {
         MapIo::Submitted => bindings::DRR_MAPIO_SUBMITTED as c_int,
         MapIo::Remapped(bio) => {

@@ -302,6 +302,9 @@ impl Target for ThinTarget {
         // A bio that begins inside a page can neither be recorded nor served without a detour, and
         // 255 sectors are a common bound (BLK_SAFE_MAX_SECTORS).
         limits.cut_at_multiples_of(PAGE_SECTORS as u32);
+        // A work may submit what a reader polls for, and device-mapper reads a bio below that is polled
+        // while it is being submitted (drivers/md/dm.c, `dm_queue_poll_io`, 7.2).
+        limits.refuse_polling();
         if let Some(origin) = &self.thin.origin {
             limits.readable_from(origin.dev());
         }
