@@ -53,10 +53,13 @@ unsafe impl Send for Client {}
 unsafe impl Sync for Client {}
 
 impl Client {
-    /// Makes a client without throttling (`GFP_KERNEL`).
+    /// Makes a client (`GFP_KERNEL`). All of the module share the throttle that the parameter
+    /// `snapshot_copy_throttle` sets: kcopyd's thread sleeps a second before a job, at most.
     fn new() -> Result<Self> {
-        // SAFETY: NULL means no throttle; an error pointer on failure.
-        let raw = unsafe { bindings::dm_kcopyd_client_create(core::ptr::null_mut()) };
+        // SAFETY: the address of a static of the module, which its clients do not outlive.
+        let throttle = unsafe { bindings::drr_param_copy_throttle() };
+        // SAFETY: the throttle is valid as above; an error pointer on failure.
+        let raw = unsafe { bindings::dm_kcopyd_client_create(throttle) };
         let raw = from_err_ptr(raw)?;
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,

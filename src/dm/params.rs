@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module parameter that changes at run time, which `module!` cannot declare.
+//! A module parameter that changes at run time, which `module!` cannot declare. Another one,
+//! `snapshot_copy_throttle`, is `kcopyd`'s.
 
 use super::bindings;
 

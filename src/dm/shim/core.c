@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Shims of the target and I/O side: inlines and macros as real functions. */
+#include <linux/dm-kcopyd.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 
@@ -14,6 +15,15 @@ MODULE_PARM_DESC(no_space_timeout,
 unsigned int drr_param_no_space_timeout(void)
 {
 	return READ_ONCE(no_space_timeout);
+}
+
+/* One for all pools, as dm-thin's: kcopyd keeps its account in it, under a lock. */
+DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(snapshot_copy_throttle,
+	"Percentage of time that copies and zeroing of chunks may take, from 100 on: all");
+
+struct dm_kcopyd_throttle *drr_param_copy_throttle(void)
+{
+	return &dm_kcopyd_throttle;
 }
 
 int drr_bdev_discard(struct block_device *bdev, sector_t sector, sector_t sectors)

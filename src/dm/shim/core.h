@@ -31,6 +31,8 @@ int drr_srcu_down_read(struct srcu_struct *ssp);
 void drr_srcu_up_read(struct srcu_struct *ssp, int idx);
 
 unsigned int drr_param_no_space_timeout(void);
+struct dm_kcopyd_throttle;
+struct dm_kcopyd_throttle *drr_param_copy_throttle(void);
 
 int drr_bdev_discard(struct block_device *bdev, sector_t sector, sector_t sectors);
 
