@@ -4,6 +4,7 @@
 
 use super::bindings;
 use core::ptr::NonNull;
+use kernel::prelude::*;
 
 /// A block device, for comparison and for directing I/O to it.
 ///
@@ -54,16 +55,8 @@ impl BlockDev {
     }
 
     /// Makes everything written so far durable. Sleeps (one I/O).
-    pub(crate) fn flush(&self) -> kernel::error::Result {
+    pub(crate) fn flush(&self) -> Result {
         // SAFETY: by the type invariant the device is open.
         kernel::error::to_result(unsafe { bindings::blkdev_issue_flush(self.as_ptr()) })
-    }
-
-    /// Discards a range and waits for it. Sleeps.
-    pub(crate) fn discard(&self, sector: u64, sectors: u64) -> kernel::error::Result {
-        // SAFETY: by the type invariant the device is open.
-        kernel::error::to_result(unsafe {
-            bindings::drr_bdev_discard(self.as_ptr(), sector, sectors)
-        })
     }
 }

@@ -9,6 +9,7 @@
 pub(crate) mod bdev;
 pub(crate) mod bio;
 pub(crate) mod clnh;
+pub(crate) mod discards;
 pub(crate) mod epoch;
 pub(crate) mod folio;
 pub(crate) mod irqlock;

@@ -26,6 +26,7 @@ use crate::{
     dm::{
         bdev::BlockDev,
         bio::BioList,
+        discards::BioSet,
         epoch::Epochs,
         kcopyd::{Kcopyd, Region},
         pdata::without_io,
@@ -98,6 +99,8 @@ pub(crate) struct Pool {
     /// For copies from external origins alone: they may depend on works of this module, and what
     /// holds an epoch must not wait behind them for kcopyd's memory.
     pub(crate) origin_copier: Kcopyd,
+    /// The discards that are passed down.
+    pub(crate) discard_bios: BioSet,
     pub(crate) params: Params,
 
     /// Held while a message changes something, for device-mapper does not serialise messages.
@@ -131,12 +134,14 @@ pub(crate) struct Pool {
 
     /// For `work` and the timers.
     pub(crate) wq: WorkQueue,
+    /// For the discard works of the thin devices, which run beside each other, and for `deletions`.
     pub(crate) discard_wq: WorkQueue,
     /// For the works of the thin devices, which run beside each other.
     pub(crate) thin_wq: WorkQueue,
     pub(crate) work: Work<Pool>,
-    pub(crate) discard_work: Work<Pool>,
+    deletions: Work<Pool>,
     pub(crate) waker: Work<Pool>,
+    /// On `thin_wq`: what a device holds up below is nobody's concern who waits for space.
     pub(crate) no_space_timeout: Work<Pool>,
     /// Sends reads on their way that wait too long for others; on `thin_wq`.
     follower_watch: Work<Pool>,
@@ -201,6 +206,7 @@ impl Pool {
                 jobs: Mempool::new(JOB_RESERVE)?,
                 copier: Kcopyd::new()?,
                 origin_copier: Kcopyd::new()?,
+                discard_bios: BioSet::new()?,
                 params,
                 changing: RwSem::new(())?,
                 snapshot: Atomic::new(NO_SNAPSHOT),
@@ -224,10 +230,10 @@ impl Pool {
                 prepared: IrqLock::new(Queue::new())?,
                 finished: IrqLock::new(BioList::new())?,
                 wq: WorkQueue::ordered(c"dm-drr")?,
-                discard_wq: WorkQueue::ordered(c"dm-drr-discard")?,
+                discard_wq: WorkQueue::parallel(c"dm-drr-discard")?,
                 thin_wq: WorkQueue::parallel(c"dm-drr-thin")?,
                 work: Work::new(worker::run)?,
-                discard_work: Work::new(worker::run_discards)?,
+                deletions: Work::new(worker::delete_left_over)?,
                 waker: Work::new(worker::tick)?,
                 no_space_timeout: Work::new(worker::no_space_timed_out)?,
                 follower_watch: Work::new(worker::watch_followers)?,
@@ -237,7 +243,7 @@ impl Pool {
         pool.set_flags(&features);
         let armed = [
             &pool.work,
-            &pool.discard_work,
+            &pool.deletions,
             &pool.waker,
             &pool.no_space_timeout,
             &pool.follower_watch,
@@ -258,7 +264,7 @@ impl Pool {
         self.no_space_timeout.disarm();
         self.follower_watch.disarm();
         self.work.disarm();
-        self.discard_work.disarm();
+        self.deletions.disarm();
         self.drr.shut_down();
     }
 
@@ -339,9 +345,9 @@ impl Pool {
         both != NO_SNAPSHOT && both >> 32 == u64::from(id.0)
     }
 
-    /// Makes the discard worker run soon. Any context.
-    pub(crate) fn wake_discards(&self) {
-        self.discard_work.queue(&self.discard_wq);
+    /// Has deletions that a crash cut short ended soon. Any context.
+    pub(crate) fn wake_deletions(&self) {
+        self.deletions.queue(&self.discard_wq);
     }
 
     /// The chunk as a range of the data device.

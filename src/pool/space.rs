@@ -262,7 +262,7 @@ impl Pool {
             let secs = (self.params.no_space_timeout)();
             if mode == Mode::OutOfDataSpace && secs > 0 && !self.has(flag::ERROR_IF_NO_SPACE) {
                 self.no_space_timeout
-                    .queue_after(&self.discard_wq, secs.saturating_mul(1000));
+                    .queue_after(&self.thin_wq, secs.saturating_mul(1000));
             } else if mode == Mode::Write {
                 self.no_space_timeout.cancel();
             }

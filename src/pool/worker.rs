@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool's works: one that inserts mappings and commits, one for discards, three timers.
+//! The pool's works: one that inserts mappings and commits, one for deletions, three timers.
 //!
 //! Bios that need a new chunk are prepared by a work of their thin device (`thin::change`); data
 //! moves in kcopyd, mapped I/O and served reads in map. This ordered worker is what batches the
@@ -47,13 +47,12 @@ fn flush(pool: &Pool) {
     }
 }
 
-/// The discard work, which also ends deletions that a crash cut short.
-pub(crate) fn run_discards(pool: &Arc<Pool>) {
-    pool.each_thin(|t| t.process_discards());
-    // A piece at a time, so that discards wait for no more.
+/// Ends deletions that a crash cut short.
+pub(crate) fn delete_left_over(pool: &Arc<Pool>) {
+    // A piece at a time, so that a suspend waits for no more.
     if pool.meta.has_left_over() && pool.mode().metadata_writable() {
         pool.meta.delete_left_over();
-        pool.wake_discards();
+        pool.wake_deletions();
     }
 }
 
@@ -64,7 +63,7 @@ pub(crate) fn tick(pool: &Arc<Pool>) {
     pool.stalled.store(true, Relaxed);
     pool.wake();
     if pool.meta.has_left_over() && pool.mode().metadata_writable() {
-        pool.wake_discards();
+        pool.wake_deletions();
     }
     pool.waker.queue_after(&pool.wq, COMMIT_PERIOD_MS);
 }

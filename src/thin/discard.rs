@@ -2,58 +2,83 @@
 
 //! Discards: the return of whole chunks to the pool, and to the data device below.
 //!
-//! Runs in the pool's discard worker. What is passed down goes through these steps, for all
-//! discards that wait at once:
+//! Runs in the device's discard work, beside those of other devices: one that the data device holds
+//! up holds up no other. What is passed down goes through these steps, for all discards of the
+//! device that wait at once, in rounds:
 //!
 //! 1. Unmapped, and held so that nobody else is given the chunk. Only now do the counts tell
 //!    exclusive chunks from shared ones (`Metadata::unmap_and_hold`); shared ones are let go.
 //! 2. Committed: after a crash nobody maps the chunk either.
 //! 3. An epoch passes: reads and copies that looked the chunk up before have ended.
-//! 4. Discarded on the data device.
+//! 4. Discarded on the data device, the whole round at once.
 //! 5. Let go: from now on it can be allocated.
+//!
+//! Rounds of several devices, and two of one, may be at different steps: each has only chunks in it
+//! that it holds, and nobody else is given these before its own step 5.
 
-use super::Thin;
+use super::{
+    runs::{Joined, Run, BIO_SECTORS_MAX},
+    Thin,
+};
 use crate::{
-    dm::bio::{Bio, BioList, Status},
+    dm::{
+        bio::{Bio, BioList, Status},
+        discards::Discards,
+    },
     meta::MappedRange,
     pool::{flag, mode::Mode, Pool},
-    units::{Chunk, Sectors, VChunk},
+    units::{Sectors, VChunk},
 };
 use kernel::{prelude::*, sync::Arc};
 
-/// Chunks that are held: first, and one past the last.
-type Held = KVec<(Chunk, Chunk)>;
+/// Chunks that are held.
+type Held = KVec<Run>;
 
-/// Held runs after which they are passed down before more is unmapped.
-const BATCH: usize = 1024;
+/// Held runs after which they are passed down before more is unmapped. So many bios a device has
+/// under way at most, but where a run is longer than a bio can be.
+const ROUND: usize = 1024;
 
-/// Serves discards. Only whole chunks count; the rest of each range is left as it is.
-pub(crate) fn process(thin: &Arc<Thin>, mut list: BioList) {
-    let pool = &thin.pool;
-    let mut held = Held::new();
-    let mut unmapped = BioList::new();
-    while let Some(bio) = list.pop() {
-        match unmap(thin, &bio, &mut held) {
-            Ok(()) => unmapped.push(bio),
-            Err(_) => bio.end(Status::IoError),
-        }
-        if held.len() >= BATCH {
-            finish(pool, &mut held, &mut unmapped);
-        }
-    }
-    finish(pool, &mut held, &mut unmapped);
+/// What goes through the steps together.
+#[derive(Default)]
+struct Round {
+    held: Held,
+    /// The discards that end when all of it has been let go.
+    bios: BioList,
 }
 
-/// Steps 2 to 5, and the end of the discards.
-fn finish(pool: &Pool, held: &mut Held, unmapped: &mut BioList) {
-    let done = pass_down(pool, held);
-    held.clear();
-    let status = if done { Status::Ok } else { Status::IoError };
-    unmapped.take().end_all(status);
+impl Round {
+    fn end(&mut self, status: Status) {
+        self.held.clear();
+        self.bios.take().end_all(status);
+    }
+}
+
+/// Serves discards. Only whole chunks count; the rest of each range is left as it is.
+///
+/// While the data device has one round, the next one goes through the steps before that.
+pub(crate) fn process(thin: &Arc<Thin>, mut list: BioList) {
+    let pool = &thin.pool;
+    // Without memory for it nothing is passed down.
+    let mut below = Discards::new(pool.data_dev, &pool.discard_bios).ok();
+    let passdown = below.is_some() && pool.has(flag::PASSDOWN);
+    let (mut next, mut under_way) = (Round::default(), Round::default());
+    while let Some(bio) = list.pop() {
+        match unmap(thin, &bio, passdown, &mut next.held) {
+            Ok(()) => next.bios.push(bio),
+            Err(_) => bio.end(Status::IoError),
+        }
+        if next.held.len() >= ROUND {
+            pass_down(pool, below.as_mut(), &mut next, &mut under_way);
+        }
+    }
+    pass_down(pool, below.as_mut(), &mut next, &mut under_way);
+    if let Some(below) = &mut below {
+        let_go(pool, below, &mut under_way);
+    }
 }
 
 /// Step 1 for one discard.
-fn unmap(thin: &Arc<Thin>, bio: &Bio, held: &mut Held) -> Result {
+fn unmap(thin: &Arc<Thin>, bio: &Bio, passdown: bool, held: &mut Held) -> Result {
     let pool = &thin.pool;
     match pool.mode() {
         Mode::Write | Mode::OutOfDataSpace => {}
@@ -67,7 +92,7 @@ fn unmap(thin: &Arc<Thin>, bio: &Bio, held: &mut Held) -> Result {
         let chunks = run.end.0.saturating_sub(run.begin.0);
         pool.drr
             .layer_wrote(&thin.layer, pool.first_page(run.chunk), pool.pages(chunks));
-        pool.change("discarding", || unmap_run(thin, &run, held))?;
+        pool.change("discarding", || unmap_run(thin, &run, passdown, held))?;
         if run.end <= begin {
             break;
         }
@@ -76,12 +101,12 @@ fn unmap(thin: &Arc<Thin>, bio: &Bio, held: &mut Held) -> Result {
     Ok(())
 }
 
-fn unmap_run(thin: &Arc<Thin>, run: &MappedRange, held: &mut Held) -> Result {
+fn unmap_run(thin: &Arc<Thin>, run: &MappedRange, passdown: bool, held: &mut Held) -> Result {
     let pool = &thin.pool;
     let room = usize::try_from(run.end.0.saturating_sub(run.begin.0) / 2 + 1)?;
     // Without memory for it the run is just not passed down. Reclaim must not be entered: it may
     // be what waits for this worker.
-    if !pool.has(flag::PASSDOWN) || held.reserve(room, GFP_NOWAIT).is_err() {
+    if !passdown || held.reserve(room, GFP_NOWAIT).is_err() {
         return pool.meta.remove_range(&thin.open, run.begin, run.end);
     }
     let r = pool.meta.unmap_and_hold(&thin.open, run, |b, e| {
@@ -106,31 +131,47 @@ fn whole_chunks(pool: &Pool, bio: &Bio) -> (VChunk, VChunk) {
     (VChunk(begin), VChunk(end))
 }
 
-/// Steps 2 to 5. False when the unmapping was rolled back.
-fn pass_down(pool: &Pool, held: &Held) -> bool {
-    if held.is_empty() {
-        return true;
-    }
+/// Steps 2 and 3 of `next`, step 5 of what is under way, and step 4 of `next`, which then is what is
+/// under way.
+fn pass_down(
+    pool: &Pool,
+    below: Option<&mut Discards<'_>>,
+    next: &mut Round,
+    under_way: &mut Round,
+) {
+    let Some(below) = below.filter(|_| !next.held.is_empty()) else {
+        next.end(Status::Ok);
+        return;
+    };
     if pool.commit().is_err() {
-        for &(begin, end) in held {
+        // The unmapping was rolled back.
+        for &(begin, end) in next.held.iter() {
             pool.release(begin, end);
         }
-        return false;
+        next.end(Status::IoError);
+        return;
     }
     pool.epochs.wait();
-    for &(begin, end) in held {
-        let chunks = end.0.saturating_sub(begin.0);
-        // Errors are the data device's own affair: the space comes back all the same.
-        let _ = pool.data_dev.discard(
-            pool.geometry.start(begin.0).0,
-            chunks.saturating_mul(pool.geometry.sectors()),
-        );
-    }
-    for &(begin, end) in held {
+    let_go(pool, below, under_way);
+    let chunk = pool.geometry.sectors();
+    let longest = BIO_SECTORS_MAX.checked_div(chunk).unwrap_or(1);
+    below.start(Joined::new(&mut next.held, longest).map(|(begin, end)| {
+        let sectors = end.0.saturating_sub(begin.0).saturating_mul(chunk);
+        // `longest` chunks fit.
+        (pool.geometry.start(begin.0).0, sectors as u32)
+    }));
+    core::mem::swap(next, under_way);
+}
+
+/// The end of step 4, and step 5. Errors are the data device's own affair: the space comes back all
+/// the same.
+fn let_go(pool: &Pool, below: &mut Discards<'_>, round: &mut Round) {
+    below.wait();
+    for &(begin, end) in round.held.iter() {
         let let_go = pool.change("giving chunks back", || pool.meta.release_held(begin, end));
         if let_go.is_err() {
             pool.meta.unwant(begin, end);
         }
     }
-    true
+    round.end(Status::Ok);
 }

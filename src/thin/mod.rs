@@ -15,6 +15,7 @@ pub(crate) mod device;
 pub(crate) mod discard;
 pub(crate) mod map;
 pub(crate) mod origin;
+pub(crate) mod runs;
 pub(crate) mod target;
 
 use crate::{
@@ -76,7 +77,7 @@ pub(crate) struct Waiting {
     pub(crate) flushes: BioList,
     /// For the commit that is under way.
     pub(crate) flushing: BioList,
-    /// For the discard worker.
+    /// For the device's discard work.
     pub(crate) discards: BioList,
     /// For space.
     pub(crate) retry: BioList,
@@ -107,6 +108,8 @@ pub(crate) struct Thin {
     device: Activation,
     /// Serves the deferred bios.
     work: Work<Thin>,
+    /// Serves the discards.
+    discard_work: Work<Thin>,
     /// Last: when it is dropped, everything above has been.
     _gone: SignalOnDrop,
 }
@@ -173,17 +176,21 @@ impl Thin {
                 waiting,
                 device,
                 work: Work::new(Self::process_deferred)?,
+                discard_work: Work::new(Self::process_discards)?,
                 _gone: SignalOnDrop(gone),
             },
             GFP_KERNEL,
         )?;
-        thin.work.arm(thin.clone())?;
+        for work in [&thin.work, &thin.discard_work] {
+            work.arm(thin.clone()).inspect_err(|_| thin.disarm())?;
+        }
         Ok(thin)
     }
 
-    /// Ends the device's work for good. Sleeps.
+    /// Ends the device's works for good. Sleeps.
     pub(crate) fn disarm(&self) {
         self.work.disarm();
+        self.discard_work.disarm();
     }
 
     /// Enters the epochs, before the lookup of the mapping that `op` is to rely on. Any context.
@@ -234,7 +241,7 @@ impl Thin {
                 self.pool.flush_wanted.store(true, Relaxed);
                 self.pool.wake();
             }
-            WaitFor::Discard => self.pool.wake_discards(),
+            WaitFor::Discard => self.discard_work.queue(&self.pool.discard_wq),
             WaitFor::Space => {}
         }
     }
@@ -391,8 +398,8 @@ impl Thin {
         }
     }
 
-    /// Serves the discards that wait. The pool's discard worker only.
-    pub(crate) fn process_discards(self: &Arc<Self>) {
+    /// Serves the discards that wait. The device's discard work only.
+    fn process_discards(self: &Arc<Self>) {
         let list = self.waiting.with(|w| w.discards.take());
         discard::process(self, list);
     }

@@ -26,9 +26,105 @@ struct dm_kcopyd_throttle *drr_param_copy_throttle(void)
 	return &dm_kcopyd_throttle;
 }
 
-int drr_bdev_discard(struct block_device *bdev, sector_t sector, sector_t sectors)
+/* So many bios can be under way whatever the memory situation. */
+#define DRR_BIO_RESERVE 4
+
+struct bio_set *drr_bio_set_new(void)
 {
-	return blkdev_issue_discard(bdev, sector, sectors, GFP_NOIO);
+	struct bio_set *bs = kzalloc(sizeof(*bs), GFP_KERNEL);
+
+	if (bs && bioset_init(bs, DRR_BIO_RESERVE, 0, 0)) {
+		kfree(bs);
+		bs = NULL;
+	}
+	return bs;
+}
+
+void drr_bio_set_free(struct bio_set *bs)
+{
+	bioset_exit(bs);
+	kfree(bs);
+}
+
+struct drr_discards {
+	struct block_device *bdev;
+	struct bio_set *bs;
+	/* One for each bio under way, and one for who submits them. */
+	atomic_t left;
+	struct completion done;
+};
+
+struct drr_discards *drr_discards_new(struct block_device *bdev,
+				      struct bio_set *bs)
+{
+	struct drr_discards *d = kmalloc(sizeof(*d), GFP_NOIO | __GFP_NOWARN);
+
+	if (d) {
+		d->bdev = bdev;
+		d->bs = bs;
+		atomic_set(&d->left, 0);
+		init_completion(&d->done);
+		complete_all(&d->done);
+	}
+	return d;
+}
+
+void drr_discards_free(struct drr_discards *d)
+{
+	kfree(d);
+}
+
+static void drr_discarded(struct drr_discards *d)
+{
+	if (atomic_dec_and_test(&d->left))
+		complete_all(&d->done);
+}
+
+static void drr_discard_endio(struct bio *bio)
+{
+	struct drr_discards *d = bio->bi_private;
+
+	/* First: whoever waits for all of them may free the set. */
+	bio_put(bio);
+	drr_discarded(d);
+}
+
+/*
+ * No bio waits unsubmitted while the next is allocated, as it would in a chain
+ * (blk_next_bio): the set's reserve comes back by what is below alone, however
+ * many do this at once.
+ */
+void drr_discards_start(struct drr_discards *d,
+			bool (*next)(void *ctx, sector_t *sector, unsigned int *sectors),
+			void *ctx)
+{
+	struct blk_plug plug;
+	unsigned int sectors;
+	sector_t sector;
+
+	reinit_completion(&d->done);
+	atomic_set(&d->left, 1);
+	/* Whatever sleeps in here sends off first what the plug has gathered. */
+	blk_start_plug(&plug);
+	while (next(ctx, &sector, &sectors)) {
+		struct bio *bio = bio_alloc_bioset(d->bdev, 0, REQ_OP_DISCARD,
+						   GFP_NOIO, d->bs);
+
+		bio->bi_iter.bi_sector = sector;
+		bio->bi_iter.bi_size = sectors << SECTOR_SHIFT;
+		bio->bi_private = d;
+		bio->bi_end_io = drr_discard_endio;
+		atomic_inc(&d->left);
+		submit_bio(bio);
+		cond_resched();
+	}
+	blk_finish_plug(&plug);
+	drr_discarded(d);
+}
+
+void drr_discards_wait(struct drr_discards *d)
+{
+	wait_for_completion_io(&d->done);
 }
 
 void drr_bio_set_dev(struct bio *bio, struct block_device *bdev)

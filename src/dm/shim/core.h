@@ -34,7 +34,17 @@ unsigned int drr_param_no_space_timeout(void);
 struct dm_kcopyd_throttle;
 struct dm_kcopyd_throttle *drr_param_copy_throttle(void);
 
-int drr_bdev_discard(struct block_device *bdev, sector_t sector, sector_t sectors);
+struct bio_set *drr_bio_set_new(void);
+void drr_bio_set_free(struct bio_set *bs);
+
+struct drr_discards;
+struct drr_discards *drr_discards_new(struct block_device *bdev,
+				      struct bio_set *bs);
+void drr_discards_free(struct drr_discards *d);
+void drr_discards_start(struct drr_discards *d,
+			bool (*next)(void *ctx, sector_t *sector, unsigned int *sectors),
+			void *ctx);
+void drr_discards_wait(struct drr_discards *d);
 
 struct block_device *drr_md_part0(struct mapped_device *md);
 

@@ -96,5 +96,14 @@ pub mod pool {
     mod mode_tests;
 }
 
+pub mod thin {
+    //! The pure file of src/thin.
+    #[path = "../../../../src/thin/runs.rs"]
+    pub mod runs;
+
+    #[cfg(test)]
+    mod runs_tests;
+}
+
 #[cfg(test)]
 mod units_tests;
