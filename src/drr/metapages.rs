@@ -17,12 +17,13 @@
 //!
 //! # Invariants
 //!
-//! 1. `pages` is the number of pages in all groups, a group has at least one, and a page at least one
+//! 1. `pages` counts, by domains, the pages in all groups; a group has at least one, and a page at least one
 //!    valid sector.
 //! 2. *Nothing that is kept survives a write to its page*: exactly as in table.rs, invariant 4.
 //!    [`MetaPages::drop_range`] raises the bucket's generation and drops under the bucket's lock;
 //!    [`MetaPages::keep`] compares a ticket, from before the read, under the same lock.
-//! 3. What is kept carries a domain, and is found in that domain alone.
+//! 3. What is kept carries a domain, and is found in that domain alone. It leaves for want of room only if its
+//!    domain has its share of that, or more (shares.rs); a group leaves as a whole.
 //!
 //! Locks: one interrupt-safe spinlock a bucket, never two at once; a page is copied under it. Any context
 //! but NMI. Memory is allocated without waiting; where there is none nothing is kept.
@@ -30,14 +31,18 @@
 //! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs and record.rs (users).
 
 use super::platform::{array, boxed, Array, Boxed, IrqLock};
+use super::shares::Shares;
 use super::table::{key_of, keys, mask_of, slot_of, Ticket, GROUP_PAGES};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// Groups of a bucket at most.
-const WAYS: usize = 8;
-/// Pages that a group is expected to have, for the number of buckets: metadata lies scattered.
-const EXPECTED: usize = 4;
+/// Pages for which there is a bucket, when all room is used. A group has some four: metadata lies scattered.
+const BUCKET_PAGES: usize = 8;
 const MIN_BUCKETS: usize = 16;
+/// Buckets that are looked through, where there is no room for another page, for something of the domain that has
+/// most, and then for something of any that has its share. table.rs says why that finds something; here
+/// up to 16 pages are in one place.
+const EVICT_SCAN: usize = 64;
+const EVICT_SCAN_ALL: usize = 1 << 14;
 const PAGE_BYTES: usize = 4096;
 
 /// Pages of one domain around one place.
@@ -49,6 +54,7 @@ struct Group<P> {
     pages: [Option<P>; GROUP_PAGES],
     /// Which sectors of each page are valid.
     valid: [u8; GROUP_PAGES],
+    next: Option<Boxed<Group<P>>>,
 }
 
 impl<P> Group<P> {
@@ -57,8 +63,9 @@ impl<P> Group<P> {
     }
 }
 
+/// Groups, the oldest first.
 struct Bucket<P> {
-    groups: [Option<Boxed<Group<P>>>; WAYS],
+    head: Option<Boxed<Group<P>>>,
 }
 
 struct Slot<P> {
@@ -71,7 +78,7 @@ pub(crate) struct MetaPages<P> {
     slots: Array<Slot<P>>,
     seed: u64,
     max_pages: usize,
-    pages: AtomicUsize,
+    pages: Shares,
     generation: AtomicU32,
     hand: AtomicUsize,
     evicted: AtomicU64,
@@ -96,22 +103,59 @@ pub(crate) fn sectors_of(at: u32, len: u32) -> u8 {
 
 impl<P> Bucket<P> {
     fn find(&mut self, key: u64, domain: u32) -> Option<&mut Group<P>> {
-        self.groups
-            .iter_mut()
-            .flatten()
-            .map(|g| &mut **g)
-            .find(|g| g.key == key && g.domain == domain)
-    }
-
-    /// Takes a group out that has not been used since the last call, if there is one.
-    fn evict(&mut self) -> Option<Boxed<Group<P>>> {
-        for place in self.groups.iter_mut() {
-            let Some(group) = place else { continue };
-            if !core::mem::take(&mut group.used) {
-                return place.take();
+        let mut here = self.head.as_deref_mut();
+        while let Some(group) = here {
+            if group.key == key && group.domain == domain {
+                return Some(group);
             }
+            here = group.next.as_deref_mut();
         }
         None
+    }
+
+    fn for_each(&mut self, mut f: impl FnMut(&mut Group<P>)) {
+        let mut here = self.head.as_deref_mut();
+        while let Some(group) = here {
+            f(group);
+            here = group.next.as_deref_mut();
+        }
+    }
+
+    fn push(&mut self, group: Boxed<Group<P>>) {
+        let mut link = &mut self.head;
+        while let Some(group) = link {
+            link = &mut group.next;
+        }
+        *link = Some(group);
+    }
+
+    /// Takes the first group that `wanted` accepts out.
+    fn take(&mut self, mut wanted: impl FnMut(&mut Group<P>) -> bool) -> Option<Boxed<Group<P>>> {
+        let mut link = &mut self.head;
+        loop {
+            let here = match link.as_mut() {
+                None => return None,
+                Some(group) => wanted(group),
+            };
+            if here {
+                let mut found = link.take();
+                if let Some(group) = found.as_mut() {
+                    *link = group.next.take();
+                }
+                return found;
+            }
+            match link {
+                Some(group) => link = &mut group.next,
+                None => return None,
+            }
+        }
+    }
+}
+
+impl<P> Drop for Bucket<P> {
+    fn drop(&mut self) {
+        // One by one: the list must not be dropped by recursion.
+        while self.take(|_| true).is_some() {}
     }
 }
 
@@ -120,17 +164,15 @@ impl<P> MetaPages<P> {
     /// `None` without memory. Process context.
     pub(crate) fn new(max_bytes: usize, seed: u64) -> Option<Self> {
         let max_pages = max_bytes / PAGE_BYTES;
-        let buckets = (max_pages / (WAYS * EXPECTED)).max(MIN_BUCKETS);
+        let buckets = (max_pages / BUCKET_PAGES).max(MIN_BUCKETS);
         Some(Self {
             slots: array(buckets, |_| Slot {
                 generation: AtomicU32::new(0),
-                bucket: IrqLock::new(Bucket {
-                    groups: [const { None }; WAYS],
-                }),
+                bucket: IrqLock::new(Bucket { head: None }),
             })?,
             seed: seed | 1,
             max_pages,
-            pages: AtomicUsize::new(0),
+            pages: Shares::new()?,
             generation: AtomicU32::new(0),
             hand: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
@@ -147,7 +189,7 @@ impl<P> MetaPages<P> {
 
     /// Pages that are kept now.
     pub(crate) fn pages(&self) -> usize {
-        self.pages.load(Ordering::Relaxed)
+        self.pages.total()
     }
 
     /// Pages given up for lack of room or memory so far.
@@ -211,8 +253,8 @@ impl<P> MetaPages<P> {
         if sectors == 0 || self.max_pages == 0 {
             return Kept::NoMemory;
         }
-        if self.pages() >= self.max_pages {
-            self.evict(1, self.slots.len().saturating_mul(2));
+        if self.is_full() && !self.has(ppn, domain) && !self.make_room(domain) {
+            return Kept::NoMemory;
         }
         slot.bucket.with(|b| {
             // Under the lock: see invariant 2.
@@ -220,7 +262,7 @@ impl<P> MetaPages<P> {
             if self.generations(first, pages) != sum {
                 return Kept::Cancelled;
             }
-            if b.find(key, domain).is_none() && !self.make_group(b, key, domain) {
+            if b.find(key, domain).is_none() && !make_group(b, key, domain) {
                 return Kept::NoMemory;
             }
             let Some(group) = b.find(key, domain) else {
@@ -232,7 +274,7 @@ impl<P> MetaPages<P> {
             if page.is_none() {
                 *page = fresh();
                 if page.is_some() {
-                    self.pages.fetch_add(1, Ordering::Relaxed);
+                    self.pages.add(domain);
                 }
             }
             if let Some(page) = page {
@@ -243,80 +285,82 @@ impl<P> MetaPages<P> {
             let kept = *valid & sectors == sectors;
             // Invariant 1.
             if *valid == 0 && page.take().is_some() {
-                self.pages.fetch_sub(1, Ordering::Relaxed);
+                self.pages.sub(domain, 1);
             }
             if kept {
                 return Kept::Done;
             }
-            self.sweep_empty(b);
+            sweep_empty(b);
             Kept::NoMemory
         })
     }
 
-    /// An empty group, in the place of another one if need be.
-    fn make_group(&self, b: &mut Bucket<P>, key: u64, domain: u32) -> bool {
-        let Some(group) = boxed(Group {
-            key,
-            domain,
-            used: false,
-            pages: [const { None }; GROUP_PAGES],
-            valid: [0; GROUP_PAGES],
-        }) else {
-            return false;
-        };
-        if b.groups.iter().all(Option::is_some) {
-            // Had all been used, the second call finds that none has since.
-            if let Some(old) = b.evict().or_else(|| b.evict()) {
-                self.count_evicted(&old);
-            }
-        }
-        match b.groups.iter_mut().find(|g| g.is_none()) {
-            Some(place) => {
-                *place = Some(group);
-                true
-            }
-            None => false,
-        }
+    fn is_full(&self) -> bool {
+        self.pages() >= self.max_pages
     }
 
-    fn count_evicted(&self, group: &Group<P>) -> usize {
-        let pages = group.count();
-        self.pages.fetch_sub(pages, Ordering::Relaxed);
-        self.evicted.fetch_add(pages as u64, Ordering::Relaxed);
-        pages
+    /// Whether page `ppn` is kept for `domain`, or a part of it.
+    fn has(&self, ppn: u64, domain: u32) -> bool {
+        let (key, n) = (key_of(ppn), slot_of(ppn));
+        self.slot(key).is_some_and(|slot| {
+            slot.bucket.with(|b| {
+                let group = b.find(key, domain);
+                group.is_some_and(|g| g.pages.get(n).is_some_and(Option::is_some))
+            })
+        })
     }
 
-    fn sweep_empty(&self, b: &mut Bucket<P>) {
-        for place in b.groups.iter_mut() {
-            if place.as_ref().is_some_and(|g| g.count() == 0) {
-                *place = None;
-            }
-        }
+    /// Gives a group up, so that `domain` may have another page: one that has not been found lately if need
+    /// not be; whether there is room.
+    fn make_room(&self, domain: u32) -> bool {
+        let claim = self.pages.claim(self.max_pages, Some(domain));
+        let of_most = |g: &Group<P>| g.domain == claim.most;
+        let unused = |g: &mut Group<P>| of_most(g) && !core::mem::take(&mut g.used);
+        let gives = |g: &mut Group<P>| self.pages.gives(g.domain, &claim);
+        self.evict(EVICT_SCAN, unused)
+            .or_else(|| self.evict(EVICT_SCAN, |g| of_most(g)))
+            .or_else(|| self.evict(EVICT_SCAN_ALL, gives))
+            .is_some()
     }
 
-    /// Gives `pages` pages back, rarely used ones first; how many it was.
-    pub(crate) fn shrink(&self, pages: usize) -> usize {
-        self.evict(pages, self.slots.len().saturating_mul(WAYS + 1))
-    }
-
-    /// Gives groups up, one of each of the next buckets, until so many pages are gone or so many buckets
-    /// were looked at.
-    fn evict(&self, pages: usize, buckets: usize) -> usize {
-        let mut gone: usize = 0;
-        for _ in 0..buckets {
-            if gone >= pages {
-                break;
-            }
+    /// Gives the first group up that `may_go`, in one of the next buckets; how many pages it had.
+    fn evict(
+        &self,
+        buckets: usize,
+        mut may_go: impl FnMut(&mut Group<P>) -> bool,
+    ) -> Option<usize> {
+        for _ in 0..buckets.min(self.slots.len()) {
             let hand = self.hand.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = hand
-                .checked_rem(self.slots.len())
-                .and_then(|n| self.slots.get(n))
-            else {
-                break;
-            };
+            let slot = self.slots.get(hand.checked_rem(self.slots.len())?)?;
             // Its memory is freed outside of the lock.
-            if let Some(old) = slot.bucket.with(Bucket::evict) {
-                gone = gone.saturating_add(self.count_evicted(&old));
+            if let Some(old) = slot.bucket.with(|b| b.take(&mut may_go)) {
+                let pages = old.count();
+                self.pages
+                    .sub(old.domain, u32::try_from(pages).unwrap_or(0));
+                self.evicted.fetch_add(pages as u64, Ordering::Relaxed);
+                return Some(pages);
+            }
+        }
+        None
+    }
+
+    /// Gives `pages` pages back, of domains that have their share of what there is, rarely used ones first; how
+    /// many it was.
+    pub(crate) fn shrink(&self, pages: usize) -> usize {
+        let mut gone: usize = 0;
+        // All groups that are left had been used, the second time none has since.
+        let mut in_vain: usize = 0;
+        while gone < pages && in_vain <= self.slots.len().saturating_mul(2) {
+            let claim = self.pages.claim(self.pages(), None);
+            let unused = |g: &mut Group<P>| {
+                self.pages.gives(g.domain, &claim) && !core::mem::take(&mut g.used)
+            };
+            match self.evict(1, unused) {
+                Some(n) => {
+                    gone = gone.saturating_add(n);
+                    in_vain = 0;
+                }
+                None => in_vain = in_vain.saturating_add(1),
             }
         }
         gone
@@ -365,18 +409,34 @@ impl<P> MetaPages<P> {
 
     /// Drops the pages of each group that `which` names.
     fn drop_in(&self, b: &mut Bucket<P>, mut which: impl FnMut(&Group<P>) -> u16) {
-        for group in b.groups.iter_mut().flatten() {
-            let group = &mut **group;
+        b.for_each(|group| {
             let mask = which(group);
             let mut bit = 1u16;
             for (page, valid) in group.pages.iter_mut().zip(group.valid.iter_mut()) {
                 if mask & bit != 0 && page.take().is_some() {
                     *valid = 0;
-                    self.pages.fetch_sub(1, Ordering::Relaxed);
+                    self.pages.sub(group.domain, 1);
                 }
                 bit = bit.wrapping_shl(1);
             }
-        }
-        self.sweep_empty(b);
+        });
+        sweep_empty(b);
     }
+}
+
+/// Makes an empty group; whether there is memory for it.
+fn make_group<P>(b: &mut Bucket<P>, key: u64, domain: u32) -> bool {
+    let group = boxed(Group {
+        key,
+        domain,
+        used: false,
+        pages: [const { None }; GROUP_PAGES],
+        valid: [0; GROUP_PAGES],
+        next: None,
+    });
+    group.map(|group| b.push(group)).is_some()
+}
+
+fn sweep_empty<P>(b: &mut Bucket<P>) {
+    while b.take(|g| g.count() == 0).is_some() {}
 }

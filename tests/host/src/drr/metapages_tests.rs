@@ -216,3 +216,57 @@ fn without_room_nothing_is_kept() {
     );
     assert_eq!(pages.pages(), 0);
 }
+
+fn read_one(pages: &MetaPages<Page>, ppn: u64, domain: u32) -> Kept {
+    let disk = Disk([1; 200]);
+    let ticket = pages.ticket(ppn, 1);
+    read(pages, &disk, ppn, domain, 0xff, &ticket)
+}
+
+#[test]
+fn what_one_domain_keeps_of_a_place_displaces_nothing_of_another() {
+    let pages = MetaPages::<Page>::new(1 << 20, 1).unwrap();
+    // Of one key, so in one bucket.
+    for domain in 0..100 {
+        assert_eq!(read_one(&pages, 5, domain), Kept::Done);
+    }
+    for domain in 0..100 {
+        assert!(pages.with_page(5, domain, 0xff, |_| ()).is_some());
+    }
+    assert_eq!(pages.evicted(), 0);
+}
+
+#[test]
+fn without_room_the_domain_that_has_most_gives_way() {
+    for seed in 0..40 {
+        let room = 160;
+        let pages = MetaPages::<Page>::new(room * 4096, seed).unwrap();
+        let keep = |domain, keys: std::ops::Range<u64>| {
+            for key in keys {
+                assert_eq!(
+                    read_one(&pages, key * 16 % 192 + key / 12, domain),
+                    Kept::Done
+                );
+            }
+        };
+        let has = |domain| {
+            (0..200)
+                .filter(|ppn| pages.with_page(*ppn, domain, 0xff, |_| ()).is_some())
+                .count()
+        };
+        keep(1, 0..20);
+        keep(2, 0..130);
+        let before = has(2);
+        keep(1, 20..40);
+        assert_eq!(has(1), 40);
+        assert!(has(2) < before);
+        // One that used all it has gives way nevertheless.
+        has(2);
+        keep(3, 0..20);
+        assert_eq!((has(1), has(3)), (40, 20));
+        assert!(pages.pages() <= room);
+        // And under memory pressure.
+        assert!(pages.shrink(20) >= 20);
+        assert_eq!((has(1), has(3)), (40, 20));
+    }
+}
