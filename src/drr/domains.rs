@@ -138,6 +138,12 @@ impl Domains {
         }
     }
 
+    /// Undoes a [`Self::put`] of a device that was in domain `before`. Process context.
+    pub(crate) fn put_back(&mut self, id: u32, before: u32) {
+        // A place is needed only to leave the default domain, and there it had none.
+        let _ = self.set(id, before);
+    }
+
     /// A device is being made, as a snapshot of `parent` if there is one, whose domain it begins in.
     /// `false`: there is no memory to note that, and the device is in the default domain. Process
     /// context.

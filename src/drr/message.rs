@@ -101,7 +101,7 @@ impl Drr {
 
     /// The pool's counters, and the state of the table: `evicted_pages` (records dropped for lack
     /// of room), `groups`, `table_bytes`, `meta_pages` (kept now), `meta_evicted_pages`, `drr`, `verify`,
-    /// `sampling` (1: on), `sampled` (1: no more than a sample is recorded), `vector_hash` (1: the content hash is in vector
+    /// `sampling` (1: on), `sampled` (1: no more than a sample is recorded in some domain), `vector_hash` (1: the content hash is in vector
     /// registers), `cache` (0: off, 1: pressure,
     /// 2: eager).
     fn print_stats(&self, out: &mut impl Write) -> fmt::Result {
@@ -119,9 +119,9 @@ impl Drr {
         line(out, format_args!("drr {}", u8::from(self.is_enabled())))?;
         let verify = self.verify.load(Ordering::Relaxed);
         line(out, format_args!("verify {}", u8::from(verify)))?;
-        let on = self.sampling.is_enabled();
+        let on = self.peers.is_sampling();
         line(out, format_args!("sampling {}", u8::from(on)))?;
-        let sampled = self.sampling.is_sampled();
+        let sampled = self.peers.is_any_sampled();
         line(out, format_args!("sampled {}", u8::from(sampled)))?;
         let vectors = self.key.sum() == Sum::Clnh;
         line(out, format_args!("vector_hash {}", u8::from(vectors)))?;

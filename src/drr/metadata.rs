@@ -116,10 +116,8 @@ impl Drr {
             return ReadOutcome::Served;
         }
         let patient = !bio.is_polled();
-        if patient {
-            if let Some(leader) = self.reads.leader(first, pages, layer.domain()) {
-                return self.follow_leader(leader, bio, phys, tally);
-            }
+        if let Some(leader) = self.leader(layer, bio, phys) {
+            return self.follow_leader(leader, bio, phys, tally);
         }
         self.lead_or_follow(
             layer,

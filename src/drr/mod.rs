@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, metapages.rs, demand.rs, heatmap.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, peers.rs, shares.rs, metapages.rs, demand.rs, heatmap.rs, layers.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, cache.rs the removal of copies, message.rs
 //! what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
@@ -61,6 +61,7 @@ pub(crate) mod layers;
 mod message;
 mod metadata;
 pub(crate) mod metapages;
+pub(crate) mod peers;
 pub(crate) mod platform;
 mod record;
 pub(crate) mod sampling;
@@ -75,15 +76,20 @@ use heatmap::Heatmap;
 pub(crate) use message::on_off;
 use metadata::Metadata;
 use metapages::MetaPages;
+use peers::{AllPeers, Peers};
 use platform::now_ns;
 pub(crate) use record::{resume, ReadHook, Resume};
-use sampling::Sampling;
 use stats::{Stats, Tally};
 use table::Table;
 
 /// Bits of a device's id.
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
+
+const NS_PER_MS: u64 = 1_000_000;
+/// How often reads that wait for others are looked at, in milliseconds: one that has begun to wait after
+/// that was set may have less patience than those before it.
+pub(crate) const WATCH_MS: u32 = (coalesce::PATIENCE_MIN / NS_PER_MS) as u32;
 
 /// What became of a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,9 +162,8 @@ pub(crate) struct Drr {
     cache: Arc<Cache>,
     cache_shrinker: GroupShrinker<Cache>,
     queue: ReadQueue,
-    sampling: Sampling,
-    /// Those on their way to the disk.
-    reads: coalesce::Reads<BioList>,
+    /// By domains: reads on their way to the disk, and whether recording pays.
+    peers: AllPeers<BioList>,
     /// The pool's.
     epochs: Arc<Epochs>,
     enabled: AtomicBool,
@@ -203,10 +208,11 @@ impl Drr {
         let meta_pages = Arc::new(meta_pages, GFP_KERNEL)?;
         let cache = Arc::new(Cache::new(table.clone(), options.cache)?, GFP_KERNEL)?;
         let key = hash::Key::new(random_word, options.vector_hash).ok_or(ENOMEM)?;
+        let hash_ns = sampling::cost_of(&key).ok_or(ENOMEM)?;
         Ok(Arc::new(
             Self {
                 name,
-                sampling: Sampling::new(&key, options.sampling).ok_or(ENOMEM)?,
+                peers: AllPeers::new(hash_ns, options.sampling).ok_or(ENOMEM)?,
                 key,
                 _hotplug: Hotplug::new(table.clone())?,
                 _shrinker: Shrinker::new(
@@ -220,7 +226,6 @@ impl Drr {
                 cache_shrinker: GroupShrinker::new(pool_name, c"cache", cache.clone())?,
                 cache,
                 queue: ReadQueue::new()?,
-                reads: coalesce::Reads::new().ok_or(ENOMEM)?,
                 epochs,
                 enabled: AtomicBool::new(enabled),
                 verify: AtomicBool::new(false),
@@ -276,21 +281,26 @@ impl Drr {
         self.verify.store(on, Ordering::Relaxed);
     }
 
-    /// Switches sampling; off, everything is recorded.
+    /// Switches sampling; off, everything is recorded. Process context; sleeps.
     pub(crate) fn set_sampling(&self, on: bool) {
-        self.sampling.set_enabled(on);
+        let _one_at_a_time = self.state.write();
+        self.peers.set_sampling(on);
     }
 
     /// A thin device becomes active; `own` is its own block device. Process context; sleeps.
     pub(crate) fn add_layer(&self, id: DevId, own: BlockDev) -> Result<Arc<Layer>> {
         let mut state = self.state.write();
+        let domain = state.domains.of(id.0);
+        if !self.peers.join(domain) {
+            return Err(ENOMEM);
+        }
         let layer = Arc::new(
             Layer {
                 id,
                 serial: (self.serials.fetch_add(1, Ordering::Relaxed) << ID_BITS)
                     | (u64::from(id.0) & ID_MASK),
                 own,
-                domain: AtomicU32::new(state.domains.of(id.0)),
+                domain: AtomicU32::new(domain),
                 alive: AtomicBool::new(true),
                 stats: Stats::new(),
                 heat: Heatmap::new(),
@@ -338,11 +348,16 @@ impl Drr {
     /// epoch.
     pub(crate) fn set_domain(&self, id: DevId, tag: &str) -> Result {
         let mut state = self.state.write();
+        let before = state.domains.of(id.0);
         let domain = state.domains.put(id.0, tag).map_err(|why| match why {
             domains::Refused::Tag => EINVAL,
             domains::Refused::TooMany => ENOSPC,
             domains::Refused::NoMemory => ENOMEM,
         })?;
+        if state.active.iter().any(|l| l.id == id) && !self.peers.join(domain) {
+            state.domains.put_back(id.0, before);
+            return Err(ENOMEM);
+        }
         for layer in state.active.iter().filter(|l| l.id == id) {
             if layer.domain.swap(domain, Ordering::SeqCst) != domain {
                 // First those being made: whoever takes a ticket after this sees the new domain.
@@ -415,30 +430,43 @@ impl Drr {
     }
 
     /// Lets a read wait for the one that [`ReadOutcome::Follow`] named; it comes back to `back` when
-    /// that has ended. Whoever makes a read wait sees to it that [`Self::detach_late`] is called
-    /// after [`Self::patience_ms`]. The bio is in no epoch. Process context.
+    /// that has ended, or when its patience is over. Whoever makes a read wait sees to it that
+    /// [`Self::detach_late`] is called after [`WATCH_MS`]. The bio is in no epoch. Process context.
     pub(crate) fn follow(&self, place: coalesce::Place, mut bio: Bio, back: Arc<dyn Resume>) {
-        bio.data().read_hook.wait(back);
-        if let Err(bio) = self.reads.follow(place, bio) {
+        let refused = match self.peers.of(place.domain()) {
+            Some(peers) => {
+                let (now, patience) = (now_ns(), peers.reads.patience());
+                let until = bio.data().read_hook.wait(back, now, patience);
+                peers.reads.follow(place, bio, until, now).err()
+            }
+            None => {
+                bio.data().read_hook.wait(back, 0, 0);
+                Some(bio)
+            }
+        };
+        if let Some(bio) = refused {
             let mut list = BioList::new();
             list.push(bio);
             resume(list);
         }
     }
 
-    /// How long a read waits for another one, in milliseconds.
-    pub(crate) fn patience_ms(&self) -> u32 {
-        u32::try_from(self.reads.patience() / 1_000_000).unwrap_or(u32::MAX)
+    /// Sends reads on their way that have waited too long; if others still wait, in how many milliseconds
+    /// this is to be called again. Process context.
+    pub(crate) fn detach_late(&self) -> Option<u32> {
+        let late = self.peers.detach(now_ns());
+        let mut tally = Tally::new();
+        tally.add(stats::Counter::DetachedReads, late.count);
+        self.stats.add(&tally);
+        record::resume_alone(late.stalled);
+        resume(late.due);
+        let ms = late.next?.div_ceil(NS_PER_MS);
+        Some(u32::try_from(ms).unwrap_or(WATCH_MS).min(WATCH_MS))
     }
 
-    /// Sends reads on their way that have waited too long; whether others still wait. Process context.
-    pub(crate) fn detach_late(&self) -> bool {
-        let (late, count, more) = self.reads.detach(now_ns());
-        let mut tally = Tally::new();
-        tally.add(stats::Counter::DetachedReads, count);
-        self.stats.add(&tally);
-        resume(late);
-        more
+    /// What `layer` has in common with its peers; `None` for nobody that there is.
+    fn peers_of(&self, layer: &Layer) -> Option<&Peers<BioList>> {
+        self.peers.of(layer.domain())
     }
 
     /// A bio of the layer has ended: to be called first thing in end_io, for every bio. `Some`:

@@ -12,6 +12,8 @@ pub(crate) use crate::dm::clnh::{
     is_available as has_carry_less, is_usable as is_carry_less_usable, sums as carry_less_sums,
 };
 pub(crate) use crate::dm::irqlock::IrqLock;
+/// A place that is filled once.
+pub(crate) use kernel::sync::SetOnce as Once;
 
 /// A growable array that may come from vmalloc.
 pub(crate) type Array<T> = KVVec<T>;
@@ -40,6 +42,11 @@ pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
 /// Memory for a thing. Any context: never waits, never warns.
 pub(crate) fn boxed<T>(value: T) -> Option<Boxed<T>> {
     KBox::new(value, GFP_NOWAIT | __GFP_NOWARN).ok()
+}
+
+/// Memory for a thing. Process context; sleeps.
+pub(crate) fn boxed_waiting<T>(value: T) -> Option<Boxed<T>> {
+    KBox::new(value, GFP_KERNEL).ok()
 }
 
 /// The monotonic clock, in nanoseconds. Any context but NMI.

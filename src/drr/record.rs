@@ -101,6 +101,8 @@ pub(crate) struct ReadHook {
     followers: BioList,
     /// Set while the read waits itself.
     back: Option<Arc<dyn Resume>>,
+    /// Until when it may wait, from its first wait on, in nanoseconds.
+    until: Option<u64>,
     pub(crate) deferred: Deferred,
 }
 
@@ -114,8 +116,16 @@ impl ReadHook {
         self.read = Some(read);
     }
 
-    pub(super) fn wait(&mut self, back: Arc<dyn Resume>) {
+    /// Begins a wait; until when it may last: all waits of a read together for the patience that there was at the
+    /// first of them.
+    pub(super) fn wait(&mut self, back: Arc<dyn Resume>, now: u64, patience: u64) -> u64 {
         self.back = Some(back);
+        *self.until.get_or_insert(now.saturating_add(patience))
+    }
+
+    /// Whether the read may wait for another one.
+    pub(super) fn may_wait(&self, now: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 
     /// The worker's part: finishes the read and empties the hook. The bio is ended by the caller,
@@ -144,6 +154,16 @@ pub(crate) fn resume(mut followers: BioList) {
             None => bio.end(Status::IoError),
         }
     }
+}
+
+/// The same for reads whose leader is stalled: they wait for nobody any more.
+pub(super) fn resume_alone(mut followers: BioList) {
+    let mut list = BioList::new();
+    while let Some(mut bio) = followers.pop() {
+        bio.data().read_hook.until = Some(0);
+        list.push(bio);
+    }
+    resume(list);
 }
 
 impl Waiters for BioList {
@@ -200,8 +220,10 @@ impl Drr {
                 Keep::Records(ticket) if self.is_enabled() => {
                     if let Some(lead) = read.end.lead.as_ref() {
                         let (first, pages, began) = lead.read();
-                        self.sampling
-                            .recorded(first, pages, ended.saturating_sub(began));
+                        if let Some(peers) = self.peers.of(lead.domain()) {
+                            let ns = ended.saturating_sub(began);
+                            peers.sampling.recorded(first, pages, ns);
+                        }
                     }
                     self.record(layer, read, &ticket, &mut tally);
                 }
@@ -224,7 +246,9 @@ impl Drr {
         };
         if let Some(lead) = end.lead {
             let short = matches!(end.keep, Keep::Copy(..));
-            hook.followers = self.reads.end(lead, now_ns(), short);
+            if let Some(peers) = self.peers.of(lead.domain()) {
+                hook.followers = peers.reads.end(lead, now_ns(), short);
+            }
         }
     }
 

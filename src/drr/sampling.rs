@@ -33,7 +33,7 @@ const STRETCH_SHIFT: u32 = 4;
 /// How often the cost of a hash is measured; the least counts.
 const TRIES: u32 = 8;
 
-/// The account of one pool.
+/// The account of one domain.
 pub(crate) struct Sampling {
     /// What the hash of a page costs, ns; at least 1.
     hash_ns: u64,
@@ -47,23 +47,7 @@ pub(crate) struct Sampling {
 }
 
 impl Sampling {
-    /// Everything is recorded to begin with. `None` without memory. Process context.
-    pub(crate) fn new(key: &Key, enabled: bool) -> Option<Self> {
-        let page = array(PAGE_WORDS, |i| i as u64)?;
-        let page: &[u64; PAGE_WORDS] = page.get(..)?.try_into().ok()?;
-        let mut least = u64::MAX;
-        let mut sum = 0u64;
-        for _ in 0..TRIES {
-            let begun = now_ns();
-            sum ^= key.hash(page);
-            least = least.min(now_ns().saturating_sub(begun));
-        }
-        // Without a use the hashes would not be computed.
-        core::hint::black_box(sum);
-        Some(Self::with_cost(least, enabled))
-    }
-
-    /// The same with a known cost of a hash, in nanoseconds.
+    /// Everything is recorded to begin with; a hash costs so many nanoseconds ([`cost_of`]).
     pub(crate) fn with_cost(hash_ns: u64, enabled: bool) -> Self {
         Self {
             hash_ns: hash_ns.max(1),
@@ -152,6 +136,22 @@ impl Sampling {
             self.balance.store(balance, Ordering::Relaxed);
         }
     }
+}
+
+/// What a hash costs with `key`, in nanoseconds. `None` without memory. Process context.
+pub(crate) fn cost_of(key: &Key) -> Option<u64> {
+    let page = array(PAGE_WORDS, |i| i as u64)?;
+    let page: &[u64; PAGE_WORDS] = page.get(..)?.try_into().ok()?;
+    let mut least = u64::MAX;
+    let mut sum = 0u64;
+    for _ in 0..TRIES {
+        let begun = now_ns();
+        sum ^= key.hash(page);
+        least = least.min(now_ns().saturating_sub(begun));
+    }
+    // Without a use the hashes would not be computed.
+    core::hint::black_box(sum);
+    Some(least)
 }
 
 /// Whether a page is in a stretch of the sample. Not every 64th stretch: files lie in patterns.

@@ -11,6 +11,7 @@ use super::{
     cache::CachePolicy,
     coalesce::{Place, Start},
     heatmap::Heat,
+    peers::Peers,
     platform::{now_ns, sleep_us},
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
@@ -132,7 +133,9 @@ impl Drr {
             locked = walk.locked;
         }
         if done != 0 {
-            self.sampling.served(first, extent(phys, done).1);
+            if let Some(peers) = self.peers_of(layer) {
+                peers.sampling.served(first, extent(phys, done).1);
+            }
             if self.cache.policy() != CachePolicy::Off {
                 // The reader's control group has copies now.
                 self.cache_shrinker.note_group();
@@ -146,11 +149,8 @@ impl Drr {
         if locked && patient {
             return ReadOutcome::Later;
         }
-        let (first, pages) = extent(phys, total);
-        if patient {
-            if let Some(leader) = self.reads.leader(first, pages, layer.domain()) {
-                return self.follow_leader(leader, bio, phys, tally);
-            }
+        if let Some(leader) = self.leader(layer, bio, phys) {
+            return self.follow_leader(leader, bio, phys, tally);
         }
         if let Some(bytes) = self.misses_before_hits(layer, phys, total, known, tried) {
             bio.accept_partial(bytes >> SECTOR_SHIFT);
@@ -171,12 +171,14 @@ impl Drr {
         tally: &mut Tally,
     ) -> ReadOutcome {
         let mut end = Ending::new(keep);
-        if !matches!(keep, Keep::Nothing) {
+        let peers = self
+            .peers_of(layer)
+            .filter(|_| !matches!(keep, Keep::Nothing));
+        if let Some(peers) = peers {
             let (first, pages) = extent(phys, bio.bytes());
-            match self
-                .reads
-                .start(first, pages, layer.domain(), now_ns(), patient)
-            {
+            let now = now_ns();
+            let patient = patient && bio.data().read_hook.may_wait(now);
+            match peers.reads.start(first, pages, layer.serial, now, patient) {
                 Start::Lead(lead) => end.lead = Some(lead),
                 Start::Alone => {}
                 Start::Follow(place, n) => {
@@ -188,19 +190,37 @@ impl Drr {
         ReadOutcome::Disk
     }
 
+    /// Another read of the pages that the bio begins with, and of how many of them, if the bio may wait for it.
+    pub(super) fn leader(
+        &self,
+        layer: &Layer,
+        bio: &mut Bio,
+        phys: Sectors,
+    ) -> Option<(Place, u64)> {
+        let reads = &self.peers_of(layer)?.reads;
+        if !reads.any() || bio.is_polled() {
+            return None;
+        }
+        let now = now_ns();
+        let (first, pages) = extent(phys, bio.bytes());
+        if !bio.data().read_hook.may_wait(now) {
+            return None;
+        }
+        reads.leader(first, pages, now)
+    }
+
     /// Another read of all pages of the bio, which may wait for it. Layers can find each other's memory
     /// locked for good: a folio that lies in two chunks is read by two bios, and stays locked while one of
     /// them waits for a layer whose other one waits for this. Who first gives that up reads for all.
     pub(super) fn leader_of_all(
         &self,
         layer: &Layer,
-        bio: &Bio,
+        bio: &mut Bio,
         phys: Sectors,
     ) -> Option<(Place, u64)> {
-        let (first, pages) = extent(phys, bio.bytes());
-        self.reads
-            .leader(first, pages, layer.domain())
-            .filter(|(_, covered)| *covered >= pages && !bio.is_polled())
+        let (_, pages) = extent(phys, bio.bytes());
+        self.leader(layer, bio, phys)
+            .filter(|(_, covered)| *covered >= pages)
     }
 
     /// Lets the read wait for one of the same pages that is under way, as far as that goes.
@@ -253,7 +273,9 @@ impl Drr {
         }
         walk.publish();
         walk.count_heat();
-        self.sampling.served(first, pages);
+        if let Some(peers) = self.peers_of(layer) {
+            peers.sampling.served(first, pages);
+        }
         true
     }
 
@@ -286,7 +308,8 @@ impl Drr {
     /// others; each page is looked at again at the end.
     fn recordable(&self, layer: &Layer, bio: &Bio, phys: Sectors, tally: &mut Tally) -> bool {
         let (first, pages) = extent(phys, bio.bytes());
-        if !self.sampling.wants(first) && !self.verify.load(Ordering::Relaxed) {
+        let pays = |peers: &Peers<_>| peers.sampling.wants(first);
+        if !self.peers_of(layer).is_some_and(pays) && !self.verify.load(Ordering::Relaxed) {
             tally.add(
                 Counter::UnsampledPages,
                 u32::try_from(pages).unwrap_or(u32::MAX),
@@ -330,12 +353,14 @@ impl Drr {
         known: u16,
         tried: bool,
     ) -> Option<u32> {
-        if self.table.groups() == 0 && !self.reads.any() {
+        let reads = &self.peers_of(layer)?.reads;
+        if self.table.groups() == 0 && !reads.any() {
             return None;
         }
         let domain = layer.domain();
         let first = phys.0 >> PAGE_SECTORS_SHIFT;
-        let mut window = Some((first & !15, known | self.reads.in_flight(first, domain)));
+        let now = if reads.any() { now_ns() } else { 0 };
+        let mut window = Some((first & !15, known | reads.in_flight(first, now)));
         let mut done: u32 = 0;
         let mut run_start: u32 = 0;
         let mut run: u32 = 0;
@@ -346,8 +371,8 @@ impl Drr {
                 Some((k, mask)) if k == key => mask,
                 _ => {
                     // A read that is under way counts as a hit: the rest will wait for it.
-                    let mask = self.table.present(part.ppn, domain)
-                        | self.reads.in_flight(part.ppn, domain);
+                    let mask =
+                        self.table.present(part.ppn, domain) | reads.in_flight(part.ppn, now);
                     window = Some((key, mask));
                     mask
                 }

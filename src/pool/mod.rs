@@ -144,7 +144,7 @@ pub(crate) struct Pool {
     /// On `thin_wq`: what a device holds up below is nobody's concern who waits for space.
     pub(crate) no_space_timeout: Work<Pool>,
     /// Sends reads on their way that wait too long for others; on `thin_wq`.
-    follower_watch: Work<Pool>,
+    pub(crate) follower_watch: Work<Pool>,
 }
 
 /// The module's parameters, as functions because one of them changes at run time.
@@ -310,7 +310,7 @@ impl Pool {
     /// Sees to it that reads do not wait too long for others. Any context.
     pub(crate) fn watch_followers(&self) {
         self.follower_watch
-            .queue_after(&self.thin_wq, self.drr.patience_ms());
+            .queue_after(&self.thin_wq, drr::WATCH_MS);
     }
 
     /// Runs `make`, which makes the snapshot `id` of `origin` and waits for what may still write in

@@ -70,8 +70,8 @@ pub(crate) fn tick(pool: &Arc<Pool>) {
 
 /// The timer of reads that wait for others.
 pub(crate) fn watch_followers(pool: &Arc<Pool>) {
-    if pool.drr.detach_late() {
-        pool.watch_followers();
+    if let Some(ms) = pool.drr.detach_late() {
+        pool.follower_watch.queue_after(&pool.thin_wq, ms);
     }
 }
 

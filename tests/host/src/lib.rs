@@ -29,6 +29,8 @@ pub mod drr {
     pub mod layers;
     #[path = "../../../../src/drr/metapages.rs"]
     pub mod metapages;
+    #[path = "../../../../src/drr/peers.rs"]
+    pub mod peers;
     #[path = "../../../../src/drr/sampling.rs"]
     pub mod sampling;
     #[path = "../../../../src/drr/shares.rs"]
@@ -52,6 +54,8 @@ pub mod drr {
     mod layers_tests;
     #[cfg(test)]
     mod metapages_tests;
+    #[cfg(test)]
+    mod peers_tests;
     #[cfg(test)]
     mod sampling_tests;
     #[cfg(test)]

@@ -3,7 +3,7 @@
 //! src/drr/platform.rs for the host: memory that can be told to fail, a lock, and vector registers that are told what to answer.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub(crate) type Array<T> = Vec<T>;
 pub(crate) type Boxed<T> = Box<T>;
@@ -50,6 +50,27 @@ pub(crate) fn boxed<T>(value: T) -> Option<Boxed<T>> {
         f();
     }
     has_memory().then(|| Box::new(value))
+}
+
+pub(crate) fn boxed_waiting<T>(value: T) -> Option<Boxed<T>> {
+    has_memory().then(|| Box::new(value))
+}
+
+/// A place that is filled once.
+pub(crate) struct Once<T>(OnceLock<T>);
+
+impl<T> Once<T> {
+    pub(crate) fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    pub(crate) fn as_ref(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    pub(crate) fn populate(&self, value: T) -> bool {
+        self.0.set(value).is_ok()
+    }
 }
 
 pub(crate) fn now_ns() -> u64 {
