@@ -3,11 +3,16 @@
 //! The page cache as DRR sees it: the memory that a read fills, and frames that may hold what it
 //! asks for.
 //!
-//! No reference on a folio or an inode outlives a call of this module's users: [`LockedSource`]
+//! No reference on a folio or an inode outlives a call of this module's users: [`HeldSource`]
 //! is taken and released inside one serve, and everything kept longer is a number that is checked
 //! again (kernel-notes: "The page cache, seen from a block driver").
 //!
-//! Lock order: a source is only ever try-locked, one at a time; nothing here waits.
+//! A source is copied without its folio's lock: that would neither keep its bytes, which who has it mapped
+//! can change, nor its memory, which the reference keeps. The hash of the copy is the proof. So a sibling whose
+//! folios stay locked holds no reader up, and readers of one page do not hold each other up.
+//!
+//! Lock order: a source is only ever try-locked, one at a time, and only to take it out of the page cache; nothing
+//! here waits.
 //!
 //! # Invariants
 //!
@@ -79,25 +84,26 @@ impl Reject {
     }
 }
 
-/// A page of page cache, locked, referenced, and checked to be usable as a source.
+/// A page of page cache, referenced, which looked usable as a source when it was taken.
 ///
 /// # Invariants
 ///
-/// `page` belongs to a folio that this value holds a reference on and the lock of.
-pub(crate) struct LockedSource {
+/// `page` belongs to a folio that this value holds a reference on.
+pub(crate) struct HeldSource {
     page: NonNull<bindings::page>,
 }
 
-impl LockedSource {
-    /// Takes frame `pfn` if it is page `index` of the mapping at address `mapping` and can be
-    /// copied now. Never waits. Any context but hard interrupt.
+impl HeldSource {
+    /// Takes frame `pfn` if it is page `index` of the mapping at address `mapping` and may be
+    /// copied. That can change at any time: the hash of the copy tells. Never waits. Any context but hard
+    /// interrupt.
     pub(crate) fn take(pfn: u32, mapping: usize, index: u64) -> Result<Self, Reject> {
         let mut page = core::ptr::null_mut();
         // SAFETY: any number may be asked for; `page` is ours to be written.
         let why =
             unsafe { bindings::drr_source_take(u64::from(pfn), mapping, index, &raw mut page) };
         match NonNull::new(page) {
-            // INVARIANT: success hands over the reference and the lock.
+            // INVARIANT: success hands over the reference.
             Some(page) if why as u32 == bindings::DRR_SRC_OK => Ok(Self { page }),
             _ => Err(Reject::from_raw(why)),
         }
@@ -125,29 +131,6 @@ impl LockedSource {
                 Ok(to.with_words(|words| key.hash(words)))
             }
         }
-    }
-
-    /// How its layer uses the folio that the page is in.
-    pub(crate) fn usage(&self) -> Use {
-        let mut raw = bindings::drr_use::default();
-        // SAFETY: the folio is live and locked by the type invariant; `raw` is ours.
-        unsafe { bindings::drr_source_use(self.page.as_ptr(), &raw mut raw) };
-        Use {
-            before: raw.before,
-            pages: raw.pages,
-            used: raw.used,
-            hot: raw.hot,
-            group: raw.group,
-        }
-    }
-
-    /// Takes the folio out of the page cache, if it is of a file on the device `own`, no journal needs
-    /// it and nobody else has a reference; whether it is out. Process context; does not sleep.
-    pub(crate) fn drop_from_cache(self, own: BlockDev) -> bool {
-        // SAFETY: the folio is locked and referenced by the type invariant, and in a mapping and clean, as
-        // `drr_source_take` has checked under the lock that is still held. Whether others have references
-        // is checked there; `own` is only compared.
-        unsafe { bindings::drr_source_drop(self.page.as_ptr(), own.as_ptr()) }
     }
 
     fn copy(&self, to: NonNull<bindings::page>) -> Result<(), Reject> {
@@ -187,6 +170,60 @@ impl LockedSource {
     }
 }
 
+impl Drop for HeldSource {
+    fn drop(&mut self) {
+        // SAFETY: by the type invariant the reference is ours.
+        unsafe { bindings::drr_source_release(self.page.as_ptr()) };
+    }
+}
+
+/// The same with its folio locked, so that all that was checked still holds, but for the bytes.
+///
+/// # Invariants
+///
+/// The lock of the folio of `held` is this value's, and it is as `drr_source_check` has found it under the lock.
+pub(crate) struct LockedSource {
+    held: HeldSource,
+}
+
+impl LockedSource {
+    /// As [`HeldSource::take`], and locks the folio.
+    pub(crate) fn take(pfn: u32, mapping: usize, index: u64) -> Result<Self, Reject> {
+        let held = HeldSource::take(pfn, mapping, index)?;
+        // SAFETY: the page's folio is referenced by the type invariant of `held`.
+        let why = unsafe { bindings::drr_source_lock(held.page.as_ptr(), mapping, index) };
+        if why as u32 == bindings::DRR_SRC_OK {
+            // INVARIANT: success hands over the lock.
+            Ok(Self { held })
+        } else {
+            Err(Reject::from_raw(why))
+        }
+    }
+
+    /// How its layer uses the folio that the page is in.
+    pub(crate) fn usage(&self) -> Use {
+        let mut raw = bindings::drr_use::default();
+        // SAFETY: the folio is live and locked by the type invariant; `raw` is ours.
+        unsafe { bindings::drr_source_use(self.held.page.as_ptr(), &raw mut raw) };
+        Use {
+            before: raw.before,
+            pages: raw.pages,
+            used: raw.used,
+            hot: raw.hot,
+            group: raw.group,
+        }
+    }
+
+    /// Takes the folio out of the page cache, if it is of a file on the device `own`, no journal needs
+    /// it and nobody else has a reference; whether it is out. Process context; does not sleep.
+    pub(crate) fn drop_from_cache(self, own: BlockDev) -> bool {
+        // SAFETY: the folio is locked and referenced by the type invariant, and in a mapping and clean, as
+        // `drr_source_lock` has checked under the lock that is still held. Whether others have references
+        // is checked there; `own` is only compared.
+        unsafe { bindings::drr_source_drop(self.held.page.as_ptr(), own.as_ptr()) }
+    }
+}
+
 /// A folio of page cache, as its layer uses it.
 #[derive(Clone, Copy)]
 pub(crate) struct Use {
@@ -204,8 +241,8 @@ pub(crate) struct Use {
 
 impl Drop for LockedSource {
     fn drop(&mut self) {
-        // SAFETY: by the type invariant the lock and the reference are ours.
-        unsafe { bindings::drr_source_release(self.page.as_ptr()) };
+        // SAFETY: by the type invariant the lock is ours; the reference goes after it.
+        unsafe { bindings::drr_source_unlock(self.held.page.as_ptr()) };
     }
 }
 

@@ -370,11 +370,8 @@ impl Thinning<'_> {
                 let usage = page.usage();
                 Some((page, usage))
             }
-            Err(Reject::Locked) => {
-                self.locked = true;
-                None
-            }
             Err(why) => {
+                self.locked |= why == Reject::Locked;
                 self.drr.reject(ppn, source, why, &mut self.tally);
                 None
             }

@@ -34,8 +34,8 @@
 //! what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
-//! Locks: `state` (sleeping; messages and layers coming and going, cache management) before a source's folio
-//! (try-locked) before a bucket's spinlock;
+//! Locks: `state` (sleeping; messages and layers coming and going, cache management) before the folio of a copy that is to
+//! leave (try-locked) before a bucket's spinlock;
 //! the read path takes bucket locks only. Epochs are waited for with neither held. Whoever switches,
 //! makes or deletes devices, or moves them does so one at a time (the pool's `changing`).
 
@@ -101,9 +101,6 @@ pub(crate) enum ReadOutcome {
     /// Another read of these pages is under way: hand the bio (it may have been shortened) to
     /// [`Drr::follow`], outside of the epoch.
     Follow(coalesce::Place),
-    /// A sibling's memory is locked for the moment: let the bio wait for a worker, outside of the
-    /// epoch, and ask [`Drr::read_shared_whole`].
-    Later,
 }
 
 /// One active thin device.
@@ -396,7 +393,7 @@ impl Drr {
     }
 
     /// The same outside of map, where a bio cannot be shortened: it is served as a whole, or waits for a
-    /// read of all of its pages, or goes to disk. Process context; sleeps for some milliseconds at most while siblings' memory is locked.
+    /// read of all of its pages, or goes to disk. Process context; does not sleep.
     pub(crate) fn read_shared_whole(
         &self,
         layer: &Arc<Layer>,

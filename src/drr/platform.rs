@@ -6,7 +6,7 @@
 
 use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT};
 use kernel::prelude::*;
-use kernel::time::{delay::fsleep, ClockSource, Delta, Monotonic};
+use kernel::time::{ClockSource, Monotonic};
 
 pub(crate) use crate::dm::clnh::{
     is_available as has_carry_less, is_usable as is_carry_less_usable, sums as carry_less_sums,
@@ -52,9 +52,4 @@ pub(crate) fn boxed_waiting<T>(value: T) -> Option<Boxed<T>> {
 /// The monotonic clock, in nanoseconds. Any context but NMI.
 pub(crate) fn now_ns() -> u64 {
     u64::try_from(Monotonic::ktime_get()).unwrap_or(0)
-}
-
-/// Sleeps for so many microseconds at least. Process context.
-pub(crate) fn sleep_us(us: i64) {
-    fsleep(Delta::from_micros(us));
 }

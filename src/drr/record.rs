@@ -144,8 +144,7 @@ impl ReadHook {
     }
 }
 
-/// Sends reads that waited on their way. Their memory can be served from now on: whom they waited
-/// for has ended. Process context.
+/// Sends reads that waited on their way. Process context.
 pub(crate) fn resume(mut followers: BioList) {
     while let Some(mut bio) = followers.pop() {
         match bio.data().read_hook.back.take() {
@@ -204,8 +203,7 @@ impl Drr {
         if hook.followers.is_empty() {
             return Some(bio);
         }
-        // They can be served only once this read has ended and its folios are unlocked, and they
-        // look their mappings up, which may sleep.
+        // They look their mappings up, which may sleep.
         self.queue.defer(bio, status);
         None
     }

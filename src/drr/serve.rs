@@ -3,7 +3,7 @@
 //! The way of a shared read in map: serve the longest prefix that is in a sibling's memory, or wait
 //! for a read of the same pages that is under way, or prepare the read that goes to disk.
 //!
-//! Rules (docs/architecture.md, DRR): foreign folios are only try-locked; unproven bytes are only
+//! Rules (docs/architecture.md, DRR): foreign folios are not locked; unproven bytes are only
 //! ever in a private page or in a locked, not uptodate page of the layer's own page cache; every
 //! failure is a miss. Neighbours: dm/folio.rs (frames and memory), table.rs, record.rs.
 
@@ -12,7 +12,7 @@ use super::{
     coalesce::{Place, Start},
     heatmap::Heat,
     peers::Peers,
-    platform::{now_ns, sleep_us},
+    platform::now_ns,
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
     table::{Batch, Known, Page, Published, Source, Ticket, MAX_SOURCES},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::dm::{
     bio::Bio,
-    folio::{Armed, LockedSource, OwnPage, Pieces, PrivatePage, Reject, PAGE_BYTES},
+    folio::{Armed, HeldSource, OwnPage, Pieces, PrivatePage, Reject, PAGE_BYTES},
 };
 use crate::units::{Sectors, PAGE_SECTORS, PAGE_SECTORS_SHIFT, SECTOR_SHIFT};
 use core::sync::atomic::Ordering;
@@ -30,10 +30,6 @@ use kernel::sync::Arc;
 
 /// A bio is cut before a run of hits only when the run has at least that many pages.
 const WORTH_A_CUT: u32 = 4;
-
-/// How often a worker waits for a source's lock in one bio, and how long each time, in microseconds.
-const LOCK_TRIES: u32 = 64;
-const LOCK_PAUSE_US: i64 = 50;
 
 /// What the table and the coalescer tell of in one go.
 const PAGES_OF_GROUP: u32 = 16;
@@ -90,8 +86,6 @@ struct Walk<'a> {
     heat: Heat,
     /// The part handled last had records.
     tried: bool,
-    /// ... and one of them led to a folio that was locked.
-    locked: bool,
     tally: &'a mut Tally,
 }
 
@@ -116,7 +110,6 @@ impl Drr {
 
         let mut done: u32 = 0;
         let mut tried = false;
-        let mut locked = false;
         let known = self.table.present(first, layer.domain());
         if known & (1u16 << (first & 15)) != 0 {
             let mut walk = Walk::new(self, layer, ticket, &mut *tally);
@@ -130,7 +123,6 @@ impl Drr {
             walk.publish();
             walk.count_heat();
             tried = walk.tried;
-            locked = walk.locked;
         }
         if done != 0 {
             if let Some(peers) = self.peers_of(layer) {
@@ -146,9 +138,6 @@ impl Drr {
             return ReadOutcome::Served;
         }
         let patient = !bio.is_polled();
-        if locked && patient {
-            return ReadOutcome::Later;
-        }
         if let Some(leader) = self.leader(layer, bio, phys) {
             return self.follow_leader(leader, bio, phys, tally);
         }
@@ -209,9 +198,7 @@ impl Drr {
         reads.leader(first, pages, now)
     }
 
-    /// Another read of all pages of the bio, which may wait for it. Layers can find each other's memory
-    /// locked for good: a folio that lies in two chunks is read by two bios, and stays locked while one of
-    /// them waits for a layer whose other one waits for this. Who first gives that up reads for all.
+    /// Another read of all pages of the bio, which may wait for it.
     pub(super) fn leader_of_all(
         &self,
         layer: &Layer,
@@ -240,7 +227,7 @@ impl Drr {
     }
 
     /// Fills all of a bio from siblings' memory; whether it is: if not it is for the disk, whatever
-    /// of it has been filled. Process context; sleeps while siblings' memory is locked.
+    /// of it has been filled. Process context; does not sleep.
     pub(super) fn serve_whole(
         &self,
         layer: &Arc<Layer>,
@@ -254,22 +241,11 @@ impl Drr {
         let mut walk = Walk::new(self, layer, ticket, tally);
         let mut pieces = Pieces::of(bio);
         let mut done: u32 = 0;
-        let mut tries = LOCK_TRIES;
         while let Some(part) = Part::new(phys, done, total) {
-            let here = pieces.clone();
-            if walk.serve_part(part, &mut pieces) {
-                done = done.saturating_add(part.len);
-                continue;
-            }
-            // Those who waited for the same read come at the same moment, and each locks the source's
-            // folio, which has many pages, for as long as it takes to copy one.
-            if !walk.locked || tries == 0 {
+            if !walk.serve_part(part, &mut pieces) {
                 return false;
             }
-            tries = tries.saturating_sub(1);
-            pieces = here;
-            walk.known.forget();
-            sleep_us(LOCK_PAUSE_US);
+            done = done.saturating_add(part.len);
         }
         walk.publish();
         walk.count_heat();
@@ -343,8 +319,8 @@ impl Drr {
     /// which pages of the first one's group had records.
     ///
     /// `tried`: the first page had records, and none of them served. Those of the pages right
-    /// after it are most likely of the same age and fate (a folio that is locked, a page cache that
-    /// was dropped), and no reason to cut.
+    /// after it are most likely of the same age and fate (a page cache that was dropped), and no reason
+    /// to cut.
     fn misses_before_hits(
         &self,
         layer: &Layer,
@@ -453,8 +429,8 @@ impl Drr {
         to: &mut PrivatePage,
         tally: &mut Tally,
     ) -> Result<bool, Reject> {
-        let copied = LockedSource::take(source.pfn, source.mapping, source.index)
-            .and_then(|locked| locked.copy_to(to, &self.key));
+        let copied = HeldSource::take(source.pfn, source.mapping, source.index)
+            .and_then(|held| held.copy_to(to, &self.key));
         match copied {
             Ok(hash) => Ok(self.prove(ppn, source, hash, tally)),
             Err(why) => {
@@ -506,7 +482,6 @@ impl<'a> Walk<'a> {
             bounce: None,
             heat: Heat::default(),
             tried: false,
-            locked: false,
             tally,
         }
     }
@@ -517,7 +492,6 @@ impl<'a> Walk<'a> {
         let domain = self.layer.domain();
         self.drr.table.look_up(part.ppn, domain, &mut self.known);
         self.tried = self.known.source(0).is_some();
-        self.locked = false;
         if !self.tried {
             return false;
         }
@@ -554,12 +528,11 @@ impl<'a> Walk<'a> {
             self.drr.table.forget(part.ppn, source);
             return false;
         }
-        let copied = LockedSource::take(source.pfn, source.mapping, source.index)
-            .and_then(|locked| locked.copy_to_own(own, &self.drr.key));
+        let copied = HeldSource::take(source.pfn, source.mapping, source.index)
+            .and_then(|held| held.copy_to_own(own, &self.drr.key));
         let hash = match copied {
             Ok(hash) => hash,
             Err(why) => {
-                self.locked |= why == Reject::Locked;
                 self.drr.reject(part.ppn, source, why, self.tally);
                 return false;
             }
@@ -601,7 +574,6 @@ impl<'a> Walk<'a> {
         let copied = self
             .drr
             .copy_proven(part.ppn, source, &mut page, self.tally);
-        self.locked |= copied == Err(Reject::Locked);
         let proven = copied == Ok(true);
         let mut at = part.at;
         let mut left = if proven { part.len } else { 0 };

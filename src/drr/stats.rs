@@ -71,7 +71,7 @@ counters! {
     RejectPinned => "reject_pinned",
     /// ... poisoned by a memory error.
     RejectPoisoned => "reject_poisoned",
-    /// Sources that were locked by somebody else: a plain miss, the record stays.
+    /// Copies that were locked by somebody else when they were to leave (cache management): the record stays.
     TrylockFails => "trylock_fails",
     /// Served pages that went through a private page, because the destination was not a
     /// page-cache page of the layer.

@@ -135,8 +135,7 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, stay: Stay, m: Mapping) {
                 pool.watch_followers();
                 return;
             }
-            // Here nothing is told to come again later.
-            ReadOutcome::Disk | ReadOutcome::Later => {}
+            ReadOutcome::Disk => {}
         }
     }
     bio.data().stay = Some(stay);

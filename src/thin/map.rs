@@ -80,10 +80,6 @@ pub(crate) fn map(thin: &Arc<Thin>, mut bio: Bio) -> MapIo {
                     pool.watch_followers();
                     return MapIo::Submitted;
                 }
-                ReadOutcome::Later => {
-                    thin.leave(stay);
-                    return wait(thin, WaitFor::Worker, bio);
-                }
             }
         }
         (Ok(Lookup::Unmapped), Op::Read) => {

@@ -154,9 +154,34 @@ static bool drr_is_there(struct folio *folio, struct page *page,
 }
 
 /*
- * From the frame number to a locked folio with a reference, or the reason why
- * not. The mapping's address is compared and never followed. Nothing foreign
- * is locked: identity is checked before the lock, and again under it.
+ * Why a folio that the caller has a reference on is no source, with its lock or
+ * without. A read marks a folio uptodate when all of it is there, and then
+ * unlocks it; a page of one that is still locked may be what the disk returned.
+ */
+static int drr_source_check(struct folio *folio, struct page *page,
+			    unsigned long mapping, u64 index, bool locked)
+{
+	if (!drr_is_there(folio, page, mapping, index))
+		return DRR_SRC_MAPPING;
+	if (!folio_test_uptodate(folio) &&
+	    (locked || (!folio_test_locked(folio) && !folio_test_uptodate(folio))))
+		return DRR_SRC_NOT_UPTODATE;
+	if (folio_test_dirty(folio))
+		return DRR_SRC_DIRTY;
+	if (folio_test_writeback(folio))
+		return DRR_SRC_WRITEBACK;
+	if (folio_maybe_dma_pinned(folio))
+		return DRR_SRC_PINNED;
+	if (folio_contain_hwpoisoned_page(folio) || PageHWPoison(page))
+		return DRR_SRC_POISONED;
+	return DRR_SRC_OK;
+}
+
+/*
+ * From the frame number to a page of a folio with a reference, or the reason why
+ * not. The mapping's address is compared and never followed. Without the folio's
+ * lock all of this may have changed at once: the reference keeps the memory, and
+ * the hash of what is copied from it decides.
  */
 int drr_source_take(u64 pfn, unsigned long mapping, u64 index,
 		    struct page **out)
@@ -181,48 +206,41 @@ int drr_source_take(u64 pfn, unsigned long mapping, u64 index,
 
 	/* It may have been split, or freed and used again, before the get. */
 	why = DRR_SRC_GONE;
-	if (page_folio(page) != folio)
-		goto put;
-	why = DRR_SRC_MAPPING;
-	if (!drr_is_there(folio, page, mapping, index))
-		goto put;
-	why = DRR_SRC_LOCKED;
-	if (!folio_trylock(folio))
-		goto put;
-	why = DRR_SRC_MAPPING;
-	if (!drr_is_there(folio, page, mapping, index))
-		goto unlock;
-	why = DRR_SRC_NOT_UPTODATE;
-	if (!folio_test_uptodate(folio))
-		goto unlock;
-	why = DRR_SRC_DIRTY;
-	if (folio_test_dirty(folio))
-		goto unlock;
-	why = DRR_SRC_WRITEBACK;
-	if (folio_test_writeback(folio))
-		goto unlock;
-	why = DRR_SRC_PINNED;
-	if (folio_maybe_dma_pinned(folio))
-		goto unlock;
-	why = DRR_SRC_POISONED;
-	if (folio_contain_hwpoisoned_page(folio) || PageHWPoison(page))
-		goto unlock;
+	if (page_folio(page) == folio)
+		why = drr_source_check(folio, page, mapping, index, false);
+	if (why != DRR_SRC_OK) {
+		folio_put(folio);
+		return why;
+	}
 	*out = page;
 	return DRR_SRC_OK;
-
-unlock:
-	folio_unlock(folio);
-put:
-	folio_put(folio);
-	return why;
 }
 
 void drr_source_release(struct page *page)
 {
-	struct folio *folio = page_folio(page);
+	folio_put(page_folio(page));
+}
 
-	folio_unlock(folio);
-	folio_put(folio);
+/*
+ * Locks the folio of a page from drr_source_take, and checks it again under the
+ * lock; or tells the reason why not.
+ */
+int drr_source_lock(struct page *page, unsigned long mapping, u64 index)
+{
+	struct folio *folio = page_folio(page);
+	int why;
+
+	if (!folio_trylock(folio))
+		return DRR_SRC_LOCKED;
+	why = drr_source_check(folio, page, mapping, index, true);
+	if (why != DRR_SRC_OK)
+		folio_unlock(folio);
+	return why;
+}
+
+void drr_source_unlock(struct page *page)
+{
+	folio_unlock(page_folio(page));
 }
 
 /* Accesses that multi-generational LRU lists have counted. */

@@ -56,6 +56,8 @@ u64 drr_page_pfn(struct page *page);
 int drr_source_take(u64 pfn, unsigned long mapping, u64 index,
 		    struct page **out);
 void drr_source_release(struct page *page);
+int drr_source_lock(struct page *page, unsigned long mapping, u64 index);
+void drr_source_unlock(struct page *page);
 int drr_source_copy(struct page *source, struct page *to);
 
 /* The folio of a page of page cache, as its layer uses it. */
