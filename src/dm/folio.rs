@@ -46,7 +46,19 @@ pub(crate) const PAGE_BYTES: u32 = 4096;
 /// The contents of a page.
 pub(crate) type Words = [u64; PAGE_WORDS];
 
-/// Fills a word from the kernel's random generator. Any context.
+/// Waits until the kernel's random generator has been seeded, which takes seconds at most after a boot: it makes
+/// entropy of its own for who waits. EINTR: a signal came. Process context; sleeps.
+pub(crate) fn wait_for_random() -> Result {
+    // SAFETY: no requirements.
+    if unsafe { bindings::wait_for_random_bytes() } == 0 {
+        Ok(())
+    } else {
+        Err(EINTR)
+    }
+}
+
+/// Fills a word from the kernel's random generator, which has been waited for ([`wait_for_random`]). Any
+/// context.
 pub(crate) fn random_word() -> u64 {
     let mut word: u64 = 0;
     // SAFETY: the buffer is eight bytes of ours.
@@ -558,13 +570,16 @@ impl<'a> Piece<'a> {
         true
     }
 
-    /// Whether the piece holds other bytes than `from` at `at`.
-    pub(crate) fn differs(&self, from: &PrivatePage, at: u32) -> bool {
+    /// The first of its bytes that is another one than that of `from`, from `at` on, if any is.
+    pub(crate) fn difference(&self, from: &PrivatePage, at: u32) -> Option<u32> {
         let Some(bytes) = from.bytes_at(at, self.len) else {
-            return true;
+            return Some(0);
         };
         // SAFETY: live by the type invariant; `bytes` has `len` bytes.
-        unsafe { bindings::drr_page_differs(self.page.as_ptr(), self.offset, bytes, self.len) }
+        let n = unsafe {
+            bindings::drr_page_difference(self.page.as_ptr(), self.offset, bytes, self.len)
+        };
+        (n < self.len).then_some(n)
     }
 }
 

@@ -213,7 +213,6 @@ impl Drr {
                 begin,
                 part,
                 layer: 0,
-                hash: self.key.hash(page.words()),
                 page,
             };
             if copies.push(copied, GFP_NOWAIT | __GFP_NOWARN).is_ok() {

@@ -190,7 +190,8 @@ pub(crate) struct Options {
 }
 
 impl Drr {
-    /// DRR for pool `pool_name`, whose reads are in `epochs`. Process context; sleeps.
+    /// DRR for pool `pool_name`, whose reads are in `epochs`. The random generator has been waited for
+    /// ([`wait_for_random`](crate::dm::folio::wait_for_random)). Process context; sleeps.
     pub(crate) fn new(
         pool_name: &str,
         epochs: Arc<Epochs>,

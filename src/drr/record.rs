@@ -38,7 +38,6 @@ pub(super) struct Copied {
     pub(super) part: Part,
     /// Serial of the layer that it was copied from.
     pub(super) layer: u64,
-    pub(super) hash: u64,
     pub(super) page: PrivatePage,
 }
 
@@ -320,8 +319,7 @@ impl Drr {
             pieces.skip(copied.begin);
             let mut at = copied.part.at;
             let mut left = copied.part.len;
-            let mut differs = false;
-            let mut disk_hash = None;
+            let mut difference = None;
             while left != 0 {
                 let Some(piece) = pieces.next(left) else {
                     return;
@@ -329,30 +327,27 @@ impl Drr {
                 if !piece.is_ordinary() {
                     return;
                 }
-                if piece.differs(&copied.page, at) {
-                    differs = true;
-                    disk_hash = piece
-                        .own(layer.own)
-                        .map(|own| own.with_words(|words| self.key.hash(words)));
-                }
+                let here = piece.difference(&copied.page, at);
+                difference = difference.or(here.map(|n| at.saturating_add(n)));
                 at = at.saturating_add(piece.len());
                 left = left.saturating_sub(piece.len());
             }
             tally.add(Counter::VerifyPages, 1);
-            if differs {
+            if let Some(byte) = difference {
                 tally.add(Counter::VerifyMismatches, 1);
-                self.log_mismatch(layer, copied, disk_hash);
+                self.log_mismatch(layer, copied, byte);
             }
         }
     }
 
-    /// Once per pool: the counter tells how many there were.
-    fn log_mismatch(&self, layer: &Layer, copied: &Copied, disk_hash: Option<u64>) {
+    /// Once per pool: the counter tells how many there were. `byte`: the first one of the page that differs. Hashes
+    /// are not told: who reads the log could learn of the key.
+    fn log_mismatch(&self, layer: &Layer, copied: &Copied, byte: u32) {
         if self.mismatch_logged.swap(true, Ordering::Relaxed) {
             return;
         }
         pr_err!(
-            "{}: verify: page {} (bytes {} to {}) for device {} (layer serial {}) from layer serial {} differs from the disk: hash {:#x}, disk {:#x} (0: not a whole page)\n",
+            "{}: verify: page {} (bytes {} to {}) for device {} (layer serial {}) from layer serial {} differs from the disk, first in byte {}: please report it, and switch it off with the message 'drr off'\n",
             self.name(),
             copied.part.ppn,
             copied.part.at,
@@ -360,8 +355,7 @@ impl Drr {
             layer.id.0,
             layer.serial,
             copied.layer,
-            copied.hash,
-            disk_hash.unwrap_or(0),
+            byte,
         );
     }
 }

@@ -408,7 +408,6 @@ impl Drr {
                     begin,
                     part,
                     layer: source.layer,
-                    hash: source.hash,
                     page,
                 };
                 if copies.push(copied, GFP_NOWAIT | __GFP_NOWARN).is_ok() {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     dm::{
         bio::Bio,
+        folio::wait_for_random,
         target::{
             Access, CtrError, DmDev, Features, Limits, MapIo, Reply, StatusType, Target, Ti, Wants,
         },
@@ -311,6 +312,9 @@ impl Target for PoolTarget {
                 features: a.features,
                 drr,
             };
+            // With no lock held: a pool that is activated early in a boot waits here for its keys.
+            wait_for_random()
+                .map_err(|e| CtrError::new(e, c"Interrupted while waiting for random numbers"))?;
             let (pool, created) = table.find_or_create(&request)?;
             Ok((pool, created, sizes.low_water_chunks))
         })();

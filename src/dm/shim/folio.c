@@ -353,13 +353,21 @@ void drr_page_take(struct page *page, u32 offset, void *to, u32 len)
 	memcpy_from_page(to, page, offset, len);
 }
 
-bool drr_page_differs(struct page *page, u32 offset, const void *from, u32 len)
+/* The first byte that differs; len if none does. */
+u32 drr_page_difference(struct page *page, u32 offset, const void *from, u32 len)
 {
-	void *addr = kmap_local_page(page);
-	bool differs = memcmp(addr + offset, from, len) != 0;
+	u8 *addr = kmap_local_page(page);
+	const u8 *there = addr + offset;
+	const u8 *here = from;
+	u32 n = len;
 
+	if (memcmp(there, here, len)) {
+		for (n = 0; n < len; n++)
+			if (there[n] != here[n])
+				break;
+	}
 	kunmap_local(addr);
-	return differs;
+	return n;
 }
 
 struct page *drr_page_alloc(void)

@@ -79,7 +79,7 @@ void *drr_page_map(struct page *page);
 void drr_page_unmap(void *addr);
 void drr_page_fill(struct page *page, u32 offset, const void *from, u32 len);
 void drr_page_take(struct page *page, u32 offset, void *to, u32 len);
-bool drr_page_differs(struct page *page, u32 offset, const void *from, u32 len);
+u32 drr_page_difference(struct page *page, u32 offset, const void *from, u32 len);
 
 struct page *drr_page_alloc(void);
 void *drr_page_virt(struct page *page);
