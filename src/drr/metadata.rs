@@ -107,7 +107,7 @@ impl Drr {
         let (first, pages) = extent(phys, bio.bytes());
         let ticket = self.meta_pages.ticket(first, pages);
         if self.verify.load(Ordering::Relaxed) {
-            let mut end = Ending::new(self.copy_wanted(ticket, kind));
+            let mut end = Ending::new(self.copy_wanted(layer, ticket, kind));
             end.copies = self.metadata_for_verify(layer, phys, bio.bytes(), tally);
             self.arm(bio, phys, end, tally);
             return ReadOutcome::Disk;
@@ -123,7 +123,7 @@ impl Drr {
             layer,
             bio,
             phys,
-            self.copy_wanted(ticket, kind),
+            self.copy_wanted(layer, ticket, kind),
             patient,
             tally,
         )
@@ -142,17 +142,17 @@ impl Drr {
             return true;
         }
         let (first, pages) = extent(phys, bio.bytes());
-        let keep = self.copy_wanted(self.meta_pages.ticket(first, pages), kind);
+        let keep = self.copy_wanted(layer, self.meta_pages.ticket(first, pages), kind);
         // Impatient, it is never told to follow.
         let _ = self.lead_or_follow(layer, bio, phys, keep, false, tally);
         false
     }
 
-    fn copy_wanted(&self, ticket: Ticket, kind: Metadata) -> Keep {
-        if self.record_bars.load(Ordering::SeqCst) == 0 {
-            Keep::Copy(ticket, kind)
-        } else {
+    fn copy_wanted(&self, layer: &Layer, ticket: Ticket, kind: Metadata) -> Keep {
+        if self.is_barred(layer) {
             Keep::Nothing
+        } else {
+            Keep::Copy(ticket, kind)
         }
     }
 

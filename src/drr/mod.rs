@@ -85,6 +85,8 @@ use table::Table;
 /// Bits of a device's id.
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
+/// No device's id.
+const NO_DEVICE: u32 = u32::MAX;
 
 const NS_PER_MS: u64 = 1_000_000;
 /// How often reads that wait for others are looked at, in milliseconds: one that has begun to wait after
@@ -165,8 +167,8 @@ pub(crate) struct Drr {
     epochs: Arc<Epochs>,
     enabled: AtomicBool,
     verify: AtomicBool,
-    /// How many ask that nothing new is recorded.
-    record_bars: AtomicU32,
+    /// The device of which nothing new is recorded.
+    barred: AtomicU32,
     /// The first mismatch was logged.
     mismatch_logged: AtomicBool,
     serials: AtomicU64,
@@ -227,7 +229,7 @@ impl Drr {
                 epochs,
                 enabled: AtomicBool::new(enabled),
                 verify: AtomicBool::new(false),
-                record_bars: AtomicU32::new(0),
+                barred: AtomicU32::new(NO_DEVICE),
                 mismatch_logged: AtomicBool::new(false),
                 serials: AtomicU64::new(1),
                 stats: Stats::new(),
@@ -264,14 +266,20 @@ impl Drr {
         self.drop_all();
     }
 
-    /// Bars new records while `f` runs: of reads that are looked up meanwhile none is made. For
-    /// the time in which chunks have become shared although writes in place to them may still be
-    /// in flight. Process context.
-    pub(crate) fn without_recording<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.record_bars.fetch_add(1, Ordering::SeqCst);
+    /// Bars new records of what device `id` reads while `f` runs: of its reads that are looked up meanwhile
+    /// none is made. For the time in which its chunks have become shared with a snapshot that nobody can
+    /// open yet, although writes in place to them may still be in flight. Calls do not overlap. Process
+    /// context.
+    pub(crate) fn without_recording<R>(&self, id: DevId, f: impl FnOnce() -> R) -> R {
+        self.barred.store(id.0, Ordering::SeqCst);
         let r = f();
-        self.record_bars.fetch_sub(1, Ordering::SeqCst);
+        self.barred.store(NO_DEVICE, Ordering::SeqCst);
         r
+    }
+
+    /// Whether nothing new is to be recorded of what `layer` reads. After the lookup of the mapping.
+    fn is_barred(&self, layer: &Layer) -> bool {
+        self.barred.load(Ordering::SeqCst) == layer.id.0
     }
 
     /// Switches verification.

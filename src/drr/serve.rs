@@ -292,7 +292,7 @@ impl Drr {
             );
             return false;
         }
-        self.record_bars.load(Ordering::SeqCst) == 0
+        !self.is_barred(layer)
             && phys.0 & (PAGE_SECTORS - 1) == 0
             && Pieces::of(bio)
                 .next(PAGE_BYTES)

@@ -139,7 +139,7 @@ impl Pool {
         let [id, origin] = self.count(args)?;
         let (id, origin) = (self.dev_id(id)?, self.dev_id(origin)?);
         self.create(id, Some(origin), || {
-            self.drr.without_recording(|| -> Result {
+            self.drr.without_recording(origin, || -> Result {
                 self.making_snapshot(id, origin, || {
                     // Who activates the origin after this finds the chunks shared.
                     let active = self.devices.with(origin, |active| -> Result<_> {
