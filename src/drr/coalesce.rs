@@ -12,7 +12,8 @@
 //! And that is bounded, for a leader may be throttled. *Patience* is twice what reads took lately. A leader that
 //! takes longer is *stalled*: whoever waits for it goes on, and nobody follows it any more, whichever
 //! of its pages he wants. A follower brings the time until which it waits along, and gets it from its
-//! first wait: so all its waits together take patience, whatever the number of leaders. While a layer
+//! first wait: so all its waits together take patience, whatever the number of leaders. Who has less than the least
+//! patience left waits no more, for the timer goes off that often. While a layer
 //! has stalled last, its reads are noted, but nobody follows them.
 //!
 //! What "lately" is follows a longer read at once and a shorter one slowly, so that a queue which builds up at
@@ -90,6 +91,11 @@ pub(crate) enum Start {
     Follow(Place, u64),
     /// There was no room: nobody can follow it.
     Alone,
+}
+
+/// Whether a follower that is to go on at the moment `until` may wait.
+pub(crate) fn may_wait(until: u64, now: u64) -> bool {
+    now.saturating_add(PATIENCE_MIN) <= until
 }
 
 /// Where a follower is to wait.
@@ -223,6 +229,8 @@ pub(crate) struct Reads<W> {
     buckets: Array<IrqLock<Bucket<W>>>,
     active: AtomicU32,
     waiting: AtomicU32,
+    /// When those who wait are to be looked at next.
+    look_at: AtomicU64,
     ids: AtomicU64,
     /// How long reads took lately, in nanoseconds.
     latency: AtomicU64,
@@ -245,6 +253,7 @@ impl<W: Waiters> Reads<W> {
             })?,
             active: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
+            look_at: AtomicU64::new(u64::MAX),
             ids: AtomicU64::new(1),
             latency: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
@@ -367,7 +376,7 @@ impl<W: Waiters> Reads<W> {
             return Err(item);
         };
         // Raised before anybody can take the waiter out.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let others = self.waiting.fetch_add(1, Ordering::Relaxed);
         let at = self.at(now);
         let refused = bucket.with(|b| {
             let leader = b
@@ -386,7 +395,16 @@ impl<W: Waiters> Reads<W> {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 Err(item)
             }
-            None => Ok(()),
+            None => {
+                // After it is in its entry: see `detach`. What was there before nobody waited is of no use.
+                let soon = now.saturating_add(PATIENCE_MIN).min(until);
+                if others == 0 {
+                    self.look_at.store(soon, Ordering::Relaxed);
+                } else {
+                    self.look_at.fetch_min(soon, Ordering::Relaxed);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -416,12 +434,20 @@ impl<W: Waiters> Reads<W> {
         out
     }
 
-    /// Those who have waited long enough.
+    /// Those who have waited long enough. Nothing is done before the time that the last call, or those who
+    /// wait, have told of: so it does not matter who else has this called.
     pub(crate) fn detach(&self, now: u64) -> Detached<W> {
         let mut out = Detached::nobody();
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return out;
         }
+        let look_at = self.look_at.load(Ordering::Relaxed);
+        if now < look_at {
+            out.next = Some(look_at.saturating_sub(now));
+            return out;
+        }
+        // Whoever is not in its entry yet says after this when to look.
+        self.look_at.store(u64::MAX, Ordering::Relaxed);
         let patience = self.patience();
         for bucket in self.buckets.iter() {
             bucket.with(|b| {
@@ -431,6 +457,12 @@ impl<W: Waiters> Reads<W> {
             });
         }
         self.waiting.fetch_sub(out.count, Ordering::Relaxed);
+        // Patience may have become less by then.
+        out.next = out.next.map(|next| next.min(PATIENCE_MIN));
+        if let Some(next) = out.next {
+            let soon = now.saturating_add(next);
+            self.look_at.fetch_min(soon, Ordering::Relaxed);
+        }
         out
     }
 

@@ -11,7 +11,7 @@
 //! Neighbours: serve.rs (arms the hook), table.rs (publication), dm/folio.rs.
 
 use super::{
-    coalesce::{Lead, Waiters},
+    coalesce::{may_wait, Lead, Waiters},
     hash::{Pages, HASHED_TOGETHER},
     metadata::Metadata,
     platform::now_ns,
@@ -124,7 +124,7 @@ impl ReadHook {
 
     /// Whether the read may wait for another one.
     pub(super) fn may_wait(&self, now: u64) -> bool {
-        self.until.is_none_or(|until| now < until)
+        self.until.is_none_or(|until| may_wait(until, now))
     }
 
     /// The worker's part: finishes the read and empties the hook. The bio is ended by the caller,

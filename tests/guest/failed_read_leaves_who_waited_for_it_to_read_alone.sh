@@ -30,12 +30,14 @@ page() {
 }
 
 echo 0 | tee /sys/class/block/dm-*/queue/read_ahead_kb >/dev/null
-# Patience grows with what reads take, up to twice as much at each: from 50 ms to 1.8 s.
+# Patience grows with what reads take, up to twice as much when those of two devices have taken longer: from 50 ms to 1.8 s. The last
+# ones end in time, so that both devices are followed.
 n=200
-for ms in 90 180 360 700 900; do
+for ms in 90 180 360 700 900 900; do
     reload slow "$(slow $ms)"
     page a $n "$W/page"
-    n=$((n + 1))
+    page b $((n + 1)) "$W/page"
+    n=$((n + 2))
 done
 drr_message stats reset
 breaks fdata error_reads

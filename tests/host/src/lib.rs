@@ -51,6 +51,8 @@ pub mod drr {
     #[cfg(test)]
     mod heatmap_tests;
     #[cfg(test)]
+    mod isolation_tests;
+    #[cfg(test)]
     mod layers_tests;
     #[cfg(test)]
     mod metapages_tests;
