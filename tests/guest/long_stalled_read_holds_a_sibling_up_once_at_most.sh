@@ -1,5 +1,5 @@
 #!/bin/sh
-# A throttled reader is in the middle of a long read: a sibling that reads the same pages bit by bit waits for it once, not for each bit.
+# A throttled reader is in the middle of a long read: a sibling that reads the same pages bit by bit waits for it once at most, not for each bit.
 # vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
