@@ -91,3 +91,18 @@ fn without_memory_nothing_is_inherited_unnoticed() {
     set_out_of_memory(false);
     assert_eq!(domains.of(3), DEFAULT);
 }
+
+#[test]
+fn a_device_can_be_put_back_without_memory() {
+    let mut d = Domains::default();
+    let red = d.put(1, "red").unwrap();
+    // The default domain never lacks anything that would send a device back from there.
+    for (id, before, tag) in [(1, red, "blue"), (2, DEFAULT, "red")] {
+        assert_eq!(d.of(id), before);
+        assert_ne!(d.put(id, tag), Ok(before));
+        set_out_of_memory(true);
+        d.put_back(id, before);
+        set_out_of_memory(false);
+        assert_eq!(d.of(id), before);
+    }
+}
