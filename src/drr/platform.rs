@@ -34,6 +34,16 @@ pub(crate) fn insert<T>(array: &mut Array<T>, at: usize, value: T) -> bool {
     array.reserve(1, GFP_KERNEL).is_ok() && array.insert_within_capacity(at, value).is_ok()
 }
 
+/// Makes room for `n` more items; `false` without memory. Process context.
+pub(crate) fn reserve<T>(array: &mut Array<T>, n: usize) -> bool {
+    array.reserve(n, GFP_KERNEL).is_ok()
+}
+
+/// Puts `value` at `at`; `false` without room. Any context.
+pub(crate) fn insert_within<T>(array: &mut Array<T>, at: usize, value: T) -> bool {
+    array.insert_within_capacity(at, value).is_ok()
+}
+
 /// Takes the item at `at` out.
 pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
     array.remove(at).ok()

@@ -69,12 +69,12 @@ impl State {
     /// and its details.
     fn detach(&mut self, id: u32) -> Result<(Option<u64>, Details)> {
         let device = self.device(id)?.ok_or_else(enodata)?;
-        if device.opens.load(Relaxed) > 0 {
+        if device.is_open() {
             return Err(EBUSY);
         }
         let r = self.detach_trees(device.key());
         let subtree = self.sound(r)?;
-        self.devices.remove(&id);
+        self.devices.remove(id)?;
         Ok((subtree, device.details()))
     }
 

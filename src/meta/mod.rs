@@ -15,8 +15,8 @@
 //! 1. A change that fails half-way spoils the transaction: further changes and the commit are
 //!    refused with EIO until `abort`. So nothing half-done reaches the disk.
 //! 2. When `abort` cannot get back to the last commit, everything fails with EINVAL from then on.
-//! 3. A device is in the table while it is open or its details differ from the details tree.
-//!    Its fields change only under the exclusive lock.
+//! 3. A device is in the table (`devices`) while it is open or its details differ from the details
+//!    tree. Its fields change only under the exclusive lock.
 //! 4. A chunk whose count was lowered is in the `filling` filter (`Store::freed`) until a commit
 //!    moves it to `Recent` (`freed` explains the protocol).
 //! 5. A chunk that is counted but mapped by nobody (allocated and being filled, or unmapped and
@@ -27,7 +27,7 @@
 //! 7. Allocations under the exclusive lock do no I/O (`pdata::without_io`): reclaim could wait
 //!    for this very lock through a thin device.
 //!
-//! Lock order: `deleting`, the turn, the metadata lock, all after all others; under it only the epochs'
+//! Lock order: `deleting`, `inserting`, the turn, the metadata lock, all after all others; under it only the epochs'
 //! cookie is taken, which does not sleep. Everything here runs in process context and may sleep.
 //!
 //! Neighbours: `dm::pdata` (the library), `format` and `freed` (pure), the pool (modes and the
@@ -35,8 +35,10 @@
 
 pub(crate) mod check;
 mod delete;
+mod devices;
 pub(crate) mod format;
 pub(crate) mod freed;
+mod held;
 pub(crate) mod pieces;
 
 use crate::dm::{
@@ -48,9 +50,10 @@ use crate::dm::{
 };
 use crate::units::{Chunk, DevId, VChunk};
 use check::Failure;
+use devices::{Device, Devices};
 use format::{Changing, Details, Fault, Superblock};
+use held::Held;
 use kernel::prelude::*;
-use kernel::rbtree::{RBTree, RBTreeNode};
 use kernel::sync::{
     atomic::{Acquire, Atomic, Relaxed, Release},
     Arc,
@@ -148,80 +151,6 @@ pub(crate) enum Lookup {
     WouldBlock,
 }
 
-/// A thin device in the table (invariant 3).
-struct Device {
-    id: u32,
-    opens: Atomic<u32>,
-    /// The details tree does not have the details below yet, or mappings changed.
-    changed: Atomic<bool>,
-    /// Changes were thrown away while the device was open.
-    aborted: Atomic<bool>,
-    /// Mappings were inserted since the last commit.
-    inserted: Atomic<bool>,
-    /// The device was made in a transaction that was thrown away.
-    gone: Atomic<bool>,
-    mapped: Atomic<u64>,
-    transaction_id: Atomic<u64>,
-    creation_time: Atomic<u32>,
-    snapshotted_time: Atomic<u32>,
-}
-
-impl Device {
-    fn new(id: u32, details: &Details, changed: bool) -> Result<Arc<Self>> {
-        let device = Self {
-            id,
-            opens: Atomic::new(0),
-            changed: Atomic::new(changed),
-            inserted: Atomic::new(false),
-            aborted: Atomic::new(false),
-            gone: Atomic::new(false),
-            mapped: Atomic::new(details.mapped),
-            transaction_id: Atomic::new(details.transaction_id),
-            creation_time: Atomic::new(details.creation_time),
-            snapshotted_time: Atomic::new(details.snapshotted_time),
-        };
-        Ok(Arc::new(device, GFP_KERNEL)?)
-    }
-
-    fn key(&self) -> u64 {
-        u64::from(self.id)
-    }
-
-    fn details(&self) -> Details {
-        Details {
-            mapped: self.mapped.load(Relaxed),
-            transaction_id: self.transaction_id.load(Relaxed),
-            creation_time: self.creation_time.load(Relaxed),
-            snapshotted_time: self.snapshotted_time.load(Relaxed),
-        }
-    }
-
-    fn set_details(&self, details: &Details) {
-        self.mapped.store(details.mapped, Relaxed);
-        self.transaction_id.store(details.transaction_id, Relaxed);
-        self.creation_time.store(details.creation_time, Relaxed);
-        self.snapshotted_time
-            .store(details.snapshotted_time, Relaxed);
-    }
-
-    /// The mapping that a value of this device's tree stands for.
-    fn mapping(&self, value: u64) -> Mapping {
-        let (chunk, time) = format::unpack(value);
-        Mapping {
-            chunk: Chunk(chunk),
-            shared: self.snapshotted_time.load(Relaxed) > time,
-        }
-    }
-
-    /// EIO when the device does not exist any more, although it is open.
-    fn present(&self) -> Result {
-        if self.gone.load(Relaxed) {
-            return Err(EIO);
-        }
-        Ok(())
-    }
-}
-
 /// An open thin device; dropping it closes the device (takes the metadata lock, may sleep).
 ///
 /// The last one must be dropped before the pool's devices are closed, for it keeps the metadata.
@@ -232,7 +161,7 @@ pub(crate) struct OpenThin {
 
 impl Drop for OpenThin {
     fn drop(&mut self) {
-        pdata::without_io(|| self.metadata.write().state.close(&self.device));
+        pdata::without_io(|| self.metadata.write().state.devices.close(&self.device));
     }
 }
 
@@ -280,7 +209,7 @@ impl Recent {
 struct State {
     store: Store,
     dev: BlockDev,
-    devices: RBTree<u32, Arc<Device>>,
+    devices: Devices,
     /// The superblock's fields as the next commit will write them.
     sb: Changing,
     recent: Recent,
@@ -302,17 +231,7 @@ struct State {
     /// Mappings inserted so far.
     inserts: u64,
     /// Invariant 5.
-    held: KVVec<Held>,
-}
-
-/// Chunks that are counted but mapped by nobody.
-struct Held {
-    begin: u64,
-    /// One past the last.
-    end: u64,
-    /// Cleared when nobody wants them any more while the metadata cannot be changed: the next
-    /// commit takes them off the counts for good.
-    wanted: bool,
+    held: Held,
 }
 
 impl State {
@@ -385,59 +304,24 @@ impl State {
 
     /// The device's entry in the table, made from the details tree when it is not there.
     fn device(&mut self, id: u32) -> Result<Option<Arc<Device>>> {
-        if let Some(device) = self.devices.get(&id) {
+        if let Some(device) = self.devices.get(id) {
             return Ok(Some(device.clone()));
         }
         let Some(details) = self.store.details(self.sb.details_root, u64::from(id))? else {
             return Ok(None);
         };
-        let device = Device::new(id, &details, false)?;
-        self.devices
-            .try_create_and_insert(id, device.clone(), GFP_KERNEL)?;
+        let device = Device::new(id, &details)?;
+        let node = self.devices.room(&device)?;
+        self.devices.add(node);
         Ok(Some(device))
     }
 
     fn exists(&self, id: u32) -> Result<bool> {
-        if self.devices.get(&id).is_some() {
+        if self.devices.get(id).is_some() {
             return Ok(true);
         }
         let details = self.store.details(self.sb.details_root, u64::from(id))?;
         Ok(details.is_some())
-    }
-
-    /// Removes a table entry that nothing needs (invariant 3).
-    fn forget(&mut self, device: &Device) {
-        if device.opens.load(Relaxed) == 0 && !device.changed.load(Relaxed) {
-            self.devices.remove(&device.id);
-        }
-    }
-
-    fn close(&mut self, device: &Arc<Device>) {
-        device
-            .opens
-            .store(device.opens.load(Relaxed).saturating_sub(1), Relaxed);
-        // A device that went in an abort may have been replaced in the table since.
-        if self
-            .devices
-            .get(&device.id)
-            .is_some_and(|d| Arc::ptr_eq(d, device))
-        {
-            self.forget(device);
-        }
-    }
-
-    /// Removes all table entries that nothing needs.
-    fn forget_all(&mut self) {
-        let mut cursor = self.devices.cursor_front_mut();
-        while let Some(at) = cursor {
-            let device = at.current().1;
-            if device.opens.load(Relaxed) == 0 && !device.changed.load(Relaxed) {
-                // The cursor goes to the next entry, or at the end back to one that stays.
-                cursor = at.remove_current().0;
-            } else {
-                cursor = at.move_next();
-            }
-        }
     }
 
     fn create_thin(&mut self, id: u32) -> Result {
@@ -451,11 +335,13 @@ impl State {
             snapshotted_time: self.sb.time,
         };
         // All that can fail without harm comes before the first change.
-        let node = RBTreeNode::new(id, Device::new(id, &details, true)?, GFP_KERNEL)?;
+        let device = Device::new(id, &details)?;
+        let node = self.devices.room(&device)?;
         self.clear_way(id)?;
         let r = self.store.add_device(self.sb.mapping_root, u64::from(id));
         self.sb.mapping_root = self.sound(r)?;
-        self.devices.insert(node);
+        self.devices.add(node);
+        self.devices.mark(&device);
         Ok(())
     }
 
@@ -479,12 +365,12 @@ impl State {
         let origin = self.device(origin)?.ok_or_else(enodata)?;
         let r = self.create_snap_of(id, &origin);
         if r.is_err() {
-            self.forget(&origin);
+            self.devices.forget(&origin);
         }
         r
     }
 
-    fn create_snap_of(&mut self, id: u32, origin: &Device) -> Result {
+    fn create_snap_of(&mut self, id: u32, origin: &Arc<Device>) -> Result {
         origin.present()?;
         let root = self.sb.mapping_root;
         let subtree = self
@@ -502,13 +388,15 @@ impl State {
             creation_time: time,
             snapshotted_time: time,
         };
-        let node = RBTreeNode::new(id, Device::new(id, &details, true)?, GFP_KERNEL)?;
+        let device = Device::new(id, &details)?;
+        let node = self.devices.room(&device)?;
         let r = self.store.share_device(root, u64::from(id), subtree);
         self.sb.mapping_root = self.sound(r)?;
         self.sb.time = time;
-        origin.snapshotted_time.store(time, Relaxed);
-        origin.changed.store(true, Release);
-        self.devices.insert(node);
+        origin.snapshotted(time);
+        self.devices.mark(origin);
+        self.devices.add(node);
+        self.devices.mark(&device);
         Ok(())
     }
 
@@ -541,31 +429,12 @@ impl State {
         }
     }
 
-    fn position(&self, begin: u64, end: u64) -> Option<usize> {
-        self.held
-            .iter()
-            .position(|h| h.begin == begin && h.end == end)
-    }
-
-    /// The range is mapped now, or not counted any more.
-    fn unhold(&mut self, begin: u64, end: u64) {
-        let Some(i) = self.position(begin, end) else {
-            return;
-        };
-        // The last takes its place.
-        if let Some(last) = self.held.pop() {
-            if let Some(place) = self.held.get_mut(i) {
-                *place = last;
-            }
-        }
-    }
-
     /// Unmaps `run` and holds those of its chunks that nobody else maps. Only after the
     /// unmapping are the counts exact: until then devices may share a whole leaf, which counts
     /// once.
     fn unmap_and_hold(
         &mut self,
-        device: &Device,
+        device: &Arc<Device>,
         run: &MappedRange,
         held: &mut impl FnMut(u64, u64),
     ) -> Result {
@@ -573,7 +442,9 @@ impl State {
         let (begin, end) = (run.chunk.0, run.chunk.0.checked_add(len).ok_or(EINVAL)?);
         // Every second chunk a run of its own is the worst case.
         let room = usize::try_from(len / 2 + 1)?;
-        self.held.reserve(room, GFP_KERNEL)?;
+        if !self.held.room(room) {
+            return Err(ENOMEM);
+        }
         let r = self.store.hold_chunks(begin, end);
         self.sound(r)?;
         self.remove_range(device, run.begin.0, run.end.0)?;
@@ -593,25 +464,21 @@ impl State {
     /// Notes a held range; room was made before.
     fn hold(&mut self, begin: u64, end: u64, held: &mut impl FnMut(u64, u64)) -> Result {
         if begin < end {
-            let range = Held {
-                begin,
-                end,
-                wanted: true,
-            };
-            self.held.push(range, GFP_KERNEL)?;
+            let noted = self.held.add(begin, end).then_some(()).ok_or(EIO);
+            self.sound(noted)?;
             held(begin, end);
         }
         Ok(())
     }
 
-    fn insert(&mut self, device: &Device, v: u64, c: u64) -> Result {
+    fn insert(&mut self, device: &Arc<Device>, v: u64, c: u64) -> Result {
         device.present()?;
         let value = format::pack(c, self.sb.time).ok_or(EINVAL)?;
         let r = self
             .store
             .insert(self.sb.mapping_root, device.key(), v, value);
         let (root, new) = self.sound(r)?;
-        self.unhold(c, c.saturating_add(1));
+        self.held.remove(c, c.saturating_add(1));
         self.sb.mapping_root = root;
         self.inserts = self.inserts.wrapping_add(1);
         if new {
@@ -619,11 +486,11 @@ impl State {
             device.mapped.store(mapped, Relaxed);
         }
         device.inserted.store(true, Release);
-        device.changed.store(true, Release);
+        self.devices.mark(device);
         Ok(())
     }
 
-    fn remove_range(&mut self, device: &Device, begin: u64, end: u64) -> Result {
+    fn remove_range(&mut self, device: &Arc<Device>, begin: u64, end: u64) -> Result {
         device.present()?;
         let r = self
             .store
@@ -632,25 +499,18 @@ impl State {
         self.sb.mapping_root = root;
         let mapped = device.mapped.load(Relaxed).saturating_sub(removed);
         device.mapped.store(mapped, Relaxed);
-        device.changed.store(true, Release);
+        self.devices.mark(device);
         Ok(())
-    }
-
-    /// Makes the transaction durable and begins the next one. The data device must have been
-    /// flushed. On an error the transaction is spoiled.
-    fn commit(&mut self, epochs: &Epochs) -> Result {
-        let r = self.prepare_commit().and_then(|()| self.write_commit());
-        self.committed(r, epochs)
     }
 
     /// The first part of a commit: what changes trees.
     fn prepare_commit(&mut self) -> Result {
         self.count_held(false)?;
-        // Details are part of what the space maps count. The iterator borrows the table, the store
+        // Details are part of what the space maps count. The iterator borrows the list, the store
         // is another field.
         let mut root = self.sb.details_root;
-        for device in self.devices.values() {
-            if device.changed.load(Relaxed) && !device.gone.load(Relaxed) {
+        for device in self.devices.changed() {
+            if !device.is_gone() {
                 root = self
                     .store
                     .set_details(root, device.key(), &device.details())?;
@@ -668,14 +528,10 @@ impl State {
             .commit_superblock(false, |block| sb.encode(block, &data, &metadata))
     }
 
-    /// The last part, when the others came to `r`.
+    /// The last part, when the others came to `r`. On an error the transaction is spoiled.
     fn committed(&mut self, r: Result, epochs: &Epochs) -> Result {
         self.sound(r)?;
-        for device in self.devices.values() {
-            device.inserted.store(false, Release);
-            device.changed.store(false, Release);
-        }
-        self.forget_all();
+        self.devices.settle();
         self.recent.committed(self.store.freed(), epochs);
         self.dirty = !self.held.is_empty();
         // What is committed stays so even if this spoils the next transaction.
@@ -686,29 +542,24 @@ impl State {
 
     /// Takes the held chunks off the counts, or puts them back (invariant 5).
     fn count_held(&mut self, on: bool) -> Result {
-        for h in self.held.iter() {
-            if on {
+        if on {
+            for h in self.held.wanted() {
                 self.store.hold_chunks(h.begin, h.end)?;
-            } else {
+            }
+        } else {
+            for h in self.held.all() {
                 self.store.drop_hold(h.begin, h.end)?;
             }
+            self.held.forget_unwanted();
         }
-        self.held.retain(|h| h.wanted);
         Ok(())
     }
 
-    fn flush_data(&self) -> Result {
-        self.data.map_or(Ok(()), |dev| {
-            dev.flush().inspect_err(|_| {
-                pr_err!("cannot flush the data device: the commit is given up\n");
-            })
-        })
-    }
-
-    /// Flushes and commits under the lock, for callers that have it.
+    /// Flushes and commits under the lock, at the end.
     fn commit_now(&mut self, epochs: &Epochs) -> Result {
-        self.flush_data()?;
-        self.commit(epochs)
+        flush(self.data)?;
+        let r = self.prepare_commit().and_then(|()| self.write_commit());
+        self.committed(r, epochs)
     }
 
     fn reopen(&mut self) -> Result {
@@ -730,28 +581,16 @@ impl State {
             self.store.set_threshold(blocks)?;
         }
         // Devices go back to what the details tree says; those that are not in it are gone.
-        for device in self.devices.values() {
-            match self.store.details(self.sb.details_root, device.key())? {
-                Some(details) => device.set_details(&details),
-                None => device.gone.store(true, Relaxed),
-            }
-        }
-        Ok(())
+        let root = self.sb.details_root;
+        self.devices.reload(|key| self.store.details(root, key))
     }
 
     fn abort(&mut self, epochs: &Epochs) -> Result {
         self.usable()?;
-        for device in self.devices.values() {
-            if device.changed.load(Relaxed) {
-                device.aborted.store(true, Release);
-            }
-        }
+        self.devices.aborting();
         let r = self.reopen();
-        for device in self.devices.values() {
-            device.inserted.store(false, Release);
-            device.changed.store(false, Release);
-        }
-        self.forget_all();
+        self.devices.settle();
+        self.devices.forget_all();
         self.recent.aborted(self.store.freed(), epochs);
         self.held.clear();
         self.dirty = false;
@@ -804,13 +643,11 @@ impl State {
         Ok(())
     }
 
-    fn reserve_snap(&mut self, epochs: &Epochs) -> Result {
+    /// The transaction has just begun: the copy must name trees that are on the disk.
+    fn reserve_snap(&mut self) -> Result {
         if self.sb.held_root != 0 {
             return Err(EBUSY);
         }
-        // The copy must name trees that are on the disk.
-        self.commit_now(epochs)?;
-        self.dirty = true;
         let r = self.store.copy_superblock(|block| {
             let sb = Superblock::decode(block)?;
             // The copy keeps the trees, not the counts.
@@ -849,10 +686,28 @@ pub(crate) struct Metadata {
     deleting: RwSem<()>,
     /// Deletions may have left something over.
     left_over: Atomic<bool>,
+    /// Held by who inserts mappings, and by commits from the flush of the data device on.
+    inserting: RwSem<()>,
     /// Held by who changes the state, or waits to.
     turn: RwSem<()>,
     state: RwSem<State>,
     epochs: Arc<Epochs>,
+}
+
+/// When the data device was flushed: what of the metadata it has the data of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Flushed {
+    inserts: u64,
+    data: Option<BlockDev>,
+}
+
+/// Makes what was written to the data device durable.
+fn flush(data: Option<BlockDev>) -> Result {
+    data.map_or(Ok(()), |dev| {
+        dev.flush().inspect_err(|_| {
+            pr_err!("cannot flush the data device: the commit is given up\n");
+        })
+    })
 }
 
 /// The state, and the turn to change it.
@@ -889,7 +744,7 @@ impl Metadata {
         let mut state = State {
             store,
             dev,
-            devices: RBTree::new(),
+            devices: Devices::new(),
             sb: Changing::default(),
             recent: Recent {
                 pending,
@@ -903,7 +758,7 @@ impl Metadata {
             spoiled: false,
             unmarked: false,
             inserts: 0,
-            held: KVVec::new(),
+            held: Held::new(),
         };
         state.hidden = Self::open_store(&mut state.store, dev, chunk_sectors, may_format)?;
         state
@@ -911,11 +766,13 @@ impl Metadata {
             .map_err(because(c"Cannot read metadata superblock"))?;
         let nomem = |e: Error| because(c"Cannot allocate metadata")(e);
         let deleting = RwSem::new(()).map_err(nomem)?;
+        let inserting = RwSem::new(()).map_err(nomem)?;
         let turn = RwSem::new(()).map_err(nomem)?;
         let state = RwSem::new(state).map_err(nomem)?;
         let metadata = Self {
             deleting,
             left_over: Atomic::new(true),
+            inserting,
             turn,
             state,
             epochs,
@@ -1095,9 +952,7 @@ impl Metadata {
         // The handle's drop takes the lock: it must come into being outside of it.
         let device = self.exclusive(|s| {
             let device = s.device(id.0)?.ok_or_else(enodata)?;
-            device
-                .opens
-                .store(device.opens.load(Relaxed).saturating_add(1), Relaxed);
+            device.opened();
             Ok(device)
         })?;
         let thin = OpenThin {
@@ -1199,9 +1054,12 @@ impl Metadata {
     /// Inserts many mappings in one hold of the lock; `f` must not sleep for I/O. EINVAL:
     /// invariant 2, and `f` was not called.
     pub(crate) fn insert_batch(&self, f: impl FnOnce(&mut Batch<'_>)) -> Result {
-        self.exclusive(|s| {
-            f(&mut Batch(s));
-            Ok(())
+        pdata::without_io(|| {
+            let _inserts = self.inserting.write();
+            self.exclusive(|s| {
+                f(&mut Batch(s));
+                Ok(())
+            })
         })
     }
 
@@ -1228,7 +1086,9 @@ impl Metadata {
     pub(crate) fn alloc_chunk(&self) -> Result<Allocated> {
         self.exclusive(|s| {
             s.changeable()?;
-            s.held.reserve(1, GFP_KERNEL)?;
+            if !s.held.room(1) {
+                return Err(ENOMEM);
+            }
             s.dirty = true;
             let (chunk, recently_freed) = s.new_chunk(&self.epochs)?;
             s.hold(chunk, chunk.saturating_add(1), &mut |_, _| ())?;
@@ -1248,7 +1108,7 @@ impl Metadata {
         self.change(|s| {
             let r = s.store.release_chunks(b.0, e.0);
             s.sound(r)?;
-            s.unhold(b.0, e.0);
+            s.held.remove(b.0, e.0);
             Ok(())
         })
     }
@@ -1259,7 +1119,7 @@ impl Metadata {
         self.change(|s| {
             let r = s.store.drop_hold(b.0, e.0);
             s.sound(r)?;
-            s.unhold(b.0, e.0);
+            s.held.remove(b.0, e.0);
             Ok(())
         })
     }
@@ -1267,11 +1127,7 @@ impl Metadata {
     /// Nobody wants `[b, e)` any more, which was allocated or held as one, but the metadata cannot
     /// be changed now.
     pub(crate) fn unwant(&self, b: Chunk, e: Chunk) {
-        let s = &mut self.write().state;
-        let at = s.position(b.0, e.0);
-        if let Some(h) = at.and_then(|i| s.held.get_mut(i)) {
-            h.wanted = false;
-        }
+        self.write().state.held.unwant(b.0, e.0);
     }
 
     // --- Transactions ------------------------------------------------------------------------
@@ -1279,40 +1135,53 @@ impl Metadata {
     /// Makes everything changed so far durable; returns at once when nothing changed. After an
     /// error the transaction must be aborted.
     pub(crate) fn commit(&self) -> Result {
-        // The data device is flushed while lookups go on. Mappings that are inserted meanwhile
-        // name data that the flush may have missed: then it is done again under the lock.
-        let (seen, flushed) = {
+        // The data device is flushed while everything goes on. Mappings that are inserted meanwhile
+        // name data that the flush may have missed: then it is done again, with insertions kept out.
+        let Some(flushed) = self.flush_data(None)? else {
+            return Ok(());
+        };
+        pdata::without_io(|| {
+            let _nothing_is_inserted = self.inserting.write();
+            self.flush_data(Some(flushed))?;
+            let _turn = self.turn.write();
+            self.commit_in_turn()
+        })
+    }
+
+    /// Flushes the data device for a commit, unless `since` says that this has been done since the last
+    /// insertion: what is durable then. `None`: there is nothing to commit. Holds no lock meanwhile.
+    fn flush_data(&self, since: Option<Flushed>) -> Result<Option<Flushed>> {
+        let now = {
             let s = self.state.read();
             // First, for an aborted transaction has nothing to commit but did not succeed.
             s.changeable()?;
             if !s.dirty {
+                return Ok(None);
+            }
+            Flushed {
+                inserts: s.inserts,
+                data: s.data,
+            }
+        };
+        if since != Some(now) {
+            flush(now.data)?;
+        }
+        Ok(Some(now))
+    }
+
+    /// Commits. The turn is held, and `inserting` since the data device was flushed.
+    fn commit_in_turn(&self) -> Result {
+        let prepared = {
+            let mut s = self.state.write();
+            s.changeable()?;
+            if !s.dirty {
                 return Ok(());
             }
-            (s.inserts, s.data)
+            s.prepare_commit()
         };
-        if let Some(dev) = flushed {
-            if let Err(e) = dev.flush() {
-                pr_err!("cannot flush the data device: the commit is given up\n");
-                return Err(e);
-            }
-        }
-        pdata::without_io(|| {
-            let _turn = self.turn.write();
-            let prepared = {
-                let mut s = self.state.write();
-                s.changeable()?;
-                if !s.dirty {
-                    return Ok(());
-                }
-                if s.inserts != seen || s.data != flushed {
-                    s.flush_data()?;
-                }
-                s.prepare_commit()
-            };
-            // The turn is ours: nothing changes between the parts.
-            let r = prepared.and_then(|()| self.state.read().write_commit());
-            self.state.write().committed(r, &self.epochs)
-        })
+        // The turn is ours: nothing changes between the parts.
+        let r = prepared.and_then(|()| self.state.read().write_commit());
+        self.state.write().committed(r, &self.epochs)
     }
 
     /// Names the device whose data must be durable before the mappings to it are: it is flushed
@@ -1411,7 +1280,17 @@ impl Metadata {
     /// Keeps the metadata as it is now for user space to read (commits first). EBUSY: there is
     /// a snapshot already.
     pub(crate) fn reserve_metadata_snap(&self) -> Result {
-        self.change(|s| s.reserve_snap(&self.epochs))
+        if self.held_root()? != 0 {
+            return Err(EBUSY);
+        }
+        pdata::without_io(|| {
+            let _nothing_is_inserted = self.inserting.write();
+            self.flush_data(None)?;
+            let _turn = self.turn.write();
+            self.commit_in_turn()?;
+            let mut s = self.state.write();
+            s.change(State::reserve_snap)
+        })
     }
 
     /// Gives that up. EINVAL: there is none.

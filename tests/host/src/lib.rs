@@ -76,6 +76,8 @@ pub mod meta {
     pub mod format;
     #[path = "../../../../src/meta/freed.rs"]
     pub mod freed;
+    #[path = "../../../../src/meta/held.rs"]
+    pub mod held;
     #[path = "../../../../src/meta/pieces.rs"]
     pub mod pieces;
 
@@ -85,6 +87,8 @@ pub mod meta {
     mod format_tests;
     #[cfg(test)]
     mod freed_tests;
+    #[cfg(test)]
+    mod held_tests;
     #[cfg(test)]
     mod pieces_tests;
 }

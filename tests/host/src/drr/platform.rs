@@ -41,6 +41,21 @@ pub(crate) fn insert<T>(array: &mut Array<T>, at: usize, value: T) -> bool {
     true
 }
 
+pub(crate) fn reserve<T>(array: &mut Array<T>, n: usize) -> bool {
+    if has_memory() {
+        array.reserve_exact(n);
+    }
+    array.capacity() - array.len() >= n
+}
+
+pub(crate) fn insert_within<T>(array: &mut Array<T>, at: usize, value: T) -> bool {
+    if array.len() == array.capacity() || at > array.len() {
+        return false;
+    }
+    array.insert(at, value);
+    true
+}
+
 pub(crate) fn remove<T>(array: &mut Array<T>, at: usize) -> Option<T> {
     (at < array.len()).then(|| array.remove(at))
 }
