@@ -220,17 +220,6 @@ impl<T> Queue<T> {
         Some(Pooled { node })
     }
 
-    /// Calls `f` for each value, first to last.
-    pub(crate) fn for_each(&mut self, mut f: impl FnMut(&mut T)) {
-        let mut at = self.head;
-        while let Some(mut p) = at {
-            // SAFETY: owned by the queue by the type invariant, and borrowed exclusively with it.
-            let node = unsafe { p.as_mut() };
-            f(&mut node.value);
-            at = node.next;
-        }
-    }
-
     /// Whether there is no value.
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_none()
