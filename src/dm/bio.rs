@@ -315,11 +315,19 @@ impl BioList {
         core::mem::replace(self, BioList::new())
     }
 
-    /// Appends all bios of `other`.
+    /// Appends all bios of `other`, however many.
     pub(crate) fn append(&mut self, mut other: BioList) {
-        while let Some(bio) = other.pop() {
-            self.push(bio);
+        // INVARIANT: `other` gives all its bios up.
+        let (Some(head), Some(tail)) = (other.head.take(), other.tail.take()) else {
+            return;
+        };
+        match self.tail {
+            // SAFETY: by the type invariant the tail is a live bio that the list owns.
+            Some(t) => unsafe { (*t.as_ptr()).bi_next = head.as_ptr() },
+            None => self.head = Some(head),
         }
+        // INVARIANT: linked behind the former tail, or alone; the last of `other` ends the list.
+        self.tail = Some(tail);
     }
 
     /// Ends all bios with one status.

@@ -8,6 +8,7 @@
 
 pub(crate) mod bdev;
 pub(crate) mod bio;
+pub(crate) mod blocks;
 pub(crate) mod clnh;
 pub(crate) mod discards;
 pub(crate) mod epoch;

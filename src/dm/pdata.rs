@@ -18,8 +18,13 @@
 //!
 //! All methods: process context, may sleep (they read and write the metadata device).
 
-use super::{bdev::BlockDev, bindings};
+use super::{
+    bdev::BlockDev,
+    bindings,
+    blocks::{Manager, Reader},
+};
 use crate::meta::{
+    descent::InMemory,
     format::{self, Root, Runs},
     freed::{Filter, FILTER_WORDS},
 };
@@ -30,7 +35,10 @@ use core::{
 };
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
+use kernel::sync::{
+    atomic::{Acquire, Atomic, Relaxed, Release},
+    Arc,
+};
 
 /// Locks on blocks that one thread may hold at a time: a rebalancing B-tree removal holds two
 /// nodes of the spine and three children, and one more is for a space map under it.
@@ -621,10 +629,10 @@ impl Drop for Beside<'_> {
 ///
 /// # Invariants
 ///
-/// `manager` and `context` are live and owned by this value; `cache` is the manager's, if known.
+/// `context` is live and owned by this value; `cache` is the manager's, if known.
 /// While `open` is `Some`, the context's trees and pointers are that transaction's.
 pub(crate) struct Store {
-    manager: NonNull<bindings::dm_block_manager>,
+    manager: Arc<Manager>,
     cache: Option<NonNull<bindings::dm_bufio_client>>,
     context: NonNull<Context>,
     open: Option<Open>,
@@ -660,17 +668,9 @@ impl Store {
             },
             GFP_KERNEL,
         )?;
-        // SAFETY: the device is open by its type's invariant, for longer than the store.
-        let raw = unsafe {
-            bindings::dm_block_manager_create(
-                dev.as_ptr(),
-                format::BLOCK_SIZE as c_uint,
-                LOCKS_PER_THREAD,
-            )
-        };
-        let manager = NonNull::new(from_err_ptr(raw)?).ok_or(ENOMEM)?;
+        let manager = Manager::new(dev, format::BLOCK_SIZE, LOCKS_PER_THREAD)?;
         let context = NonNull::new(KBox::into_raw(context)).ok_or(ENOMEM)?;
-        // INVARIANT: both were made above and go with the new value; nothing is open.
+        // INVARIANT: made above, and goes with the new value; nothing is open.
         Ok(Self {
             manager,
             cache: None,
@@ -883,8 +883,8 @@ impl Store {
     /// Gives the transaction up, as `close`, and forgets every cached block.
     pub(crate) fn reset(&mut self) {
         self.close();
-        // SAFETY: the manager is live, and without a transaction nobody holds a block.
-        unsafe { bindings::dm_block_manager_reset(self.manager.as_ptr()) };
+        // Without a transaction nobody holds a block.
+        self.manager.reset();
     }
 
     /// Makes all writes fail (true) or work (false).
@@ -1385,6 +1385,21 @@ impl Store {
         self.cx().low.load(Relaxed) && self.cx().low.xchg(false, Relaxed)
     }
 
+    /// Who reads blocks into the cache that lookups miss, without the store.
+    pub(crate) fn reader(&self) -> Result<Reader> {
+        let client = self.cache.ok_or(EINVAL)?;
+        // SAFETY: the cache is the manager's by the type invariant.
+        Ok(unsafe { Reader::new(client, self.manager.clone()) })
+    }
+
+    /// The blocks that are in memory, to be shown while nobody changes the mappings.
+    pub(crate) fn in_memory(&self) -> Result<impl InMemory + '_> {
+        Ok(Cached {
+            client: self.cache.ok_or(EINVAL)?,
+            _store: self,
+        })
+    }
+
     /// Starts to read the blocks that lookups without blocking have missed.
     pub(crate) fn prefetch(&self) {
         if let Some(open) = &self.open {
@@ -1395,11 +1410,38 @@ impl Store {
     }
 }
 
+/// The blocks of a store that are in memory.
+///
+/// # Invariants
+///
+/// `client` is the store's cache.
+struct Cached<'a> {
+    client: NonNull<bindings::dm_bufio_client>,
+    _store: &'a Store,
+}
+
+impl InMemory for Cached<'_> {
+    fn show<R>(&mut self, block: u64, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let mut buffer: *mut bindings::dm_buffer = ptr::null_mut();
+        // SAFETY: live as long as the store, which is borrowed.
+        let data = unsafe { bindings::dm_bufio_get(self.client.as_ptr(), block, &mut buffer) };
+        // One that could not be read counts as absent.
+        let data: *mut c_void = from_err_ptr(data).ok()?;
+        if data.is_null() {
+            return None;
+        }
+        // SAFETY: a buffer of the manager's block size, held until it is released below. What is
+        // looked up hangs in the tree of mappings, which nobody changes while the store is borrowed.
+        let r = f(unsafe { core::slice::from_raw_parts(data.cast::<u8>(), format::BLOCK_SIZE) });
+        // SAFETY: held since the call above.
+        unsafe { bindings::dm_bufio_release(buffer) };
+        Some(r)
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         self.close();
-        // SAFETY: owned by the type invariant; no transaction is left to use it.
-        unsafe { bindings::dm_block_manager_destroy(self.manager.as_ptr()) };
         // SAFETY: made by `KBox::into_raw` in `new`, owned by the type invariant, and nothing
         // that points to it is left.
         drop(unsafe { KBox::from_raw(self.context.as_ptr()) });

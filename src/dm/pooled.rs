@@ -3,16 +3,24 @@
 //! Objects from a mempool, and a queue that links them without allocating.
 //!
 //! What the I/O path needs to make progress under memory pressure comes from here: while nothing
-//! is free, elements that are in use come back and are taken again.
+//! is free, elements that are in use come back and are taken again. There are never more elements
+//! than the mempool holds in reserve: so an element that is counted in can always be had.
 
 use super::bindings;
 use core::{
+    ffi::c_void,
     marker::PhantomData,
     mem::size_of,
     ops::{Deref, DerefMut},
     ptr::NonNull,
 };
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc,
+    },
+};
 
 /// The mempool itself, shared by the [`Mempool`] and everything allocated from it.
 ///
@@ -21,6 +29,33 @@ use kernel::{prelude::*, sync::Arc};
 /// `raw` is a mempool of elements large enough for the type of the [`Mempool`], owned here.
 struct Reserve {
     raw: NonNull<bindings::mempool_t>,
+    /// Elements that the mempool keeps, which are as many as there may be.
+    most: i32,
+    /// Elements that there are.
+    used: Atomic<i32>,
+}
+
+impl Reserve {
+    /// Counts an element in, unless there are as many as there may be.
+    fn enter(&self) -> bool {
+        if self.used.fetch_add(1, Acquire) < self.most {
+            return true;
+        }
+        self.used.fetch_sub(1, Relaxed);
+        false
+    }
+
+    /// Gives an element's memory back.
+    ///
+    /// # Safety
+    ///
+    /// `p` came from this mempool and was counted in; it is not used any more.
+    unsafe fn free(&self, p: *mut c_void) {
+        // SAFETY: the caller's promise.
+        unsafe { bindings::mempool_free(p, self.raw.as_ptr()) };
+        // Last, so that who counts the next one in finds the memory.
+        self.used.fetch_sub(1, Release);
+    }
 }
 
 // SAFETY: mempools are synchronised inside.
@@ -42,36 +77,47 @@ struct Node<T> {
     value: T,
 }
 
-/// A pool of `T`s with a reserve.
+/// A pool of so many `T`s.
 pub(crate) struct Mempool<T> {
     reserve: Arc<Reserve>,
     _type: PhantomData<fn() -> T>,
 }
 
 impl<T> Mempool<T> {
-    /// Makes a pool that keeps `reserve` elements back (`GFP_KERNEL`).
-    pub(crate) fn new(reserve: i32) -> Result<Self> {
+    /// Makes a pool of `most` elements, which it keeps memory for (`GFP_KERNEL`).
+    pub(crate) fn new(most: i32) -> Result<Self> {
         // SAFETY: an allocation without requirements; NULL on failure.
-        let raw = unsafe { bindings::drr_mempool_new(reserve, size_of::<Node<T>>()) };
+        let raw = unsafe { bindings::drr_mempool_new(most, size_of::<Node<T>>()) };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        let used = Atomic::new(0);
         // INVARIANT: elements have the size of a node; kmalloc aligns them sufficiently.
-        let reserve = Arc::new(Reserve { raw }, GFP_KERNEL)?;
+        let reserve = Arc::new(Reserve { raw, most, used }, GFP_KERNEL)?;
         Ok(Self {
             reserve,
             _type: PhantomData,
         })
     }
 
-    /// Takes memory for an element, from the reserve if there is no other; `None` when that is
-    /// used up too. Does not sleep.
+    /// Takes memory for an element; `None` while there are as many as there may be. Does not sleep.
     pub(crate) fn room(&self) -> Option<Room<T>> {
+        let reserve = self.reserve.clone();
+        if !reserve.enter() {
+            return None;
+        }
         // SAFETY: the mempool is live; NULL when nothing is free.
-        let p = unsafe { bindings::drr_mempool_alloc_nowait(self.reserve.raw.as_ptr()) };
-        // INVARIANT: fresh memory of a node's size and alignment, owned by the new value.
-        Some(Room {
-            node: NonNull::new(p.cast::<Node<T>>())?,
-            reserve: self.reserve.clone(),
-        })
+        let p = unsafe { bindings::drr_mempool_alloc_nowait(reserve.raw.as_ptr()) };
+        let Some(node) = NonNull::new(p.cast::<Node<T>>()) else {
+            // Not while all elements are counted, but then nothing is lost either.
+            reserve.used.fetch_sub(1, Relaxed);
+            return None;
+        };
+        // INVARIANT: fresh memory of a node's size and alignment, counted in, owned by the new value.
+        Some(Room { node, reserve })
+    }
+
+    /// Whether there are fewer elements than there may be. Does not sleep.
+    pub(crate) fn has_room(&self) -> bool {
+        self.reserve.used.load(Relaxed) < self.reserve.most
     }
 }
 
@@ -79,7 +125,7 @@ impl<T> Mempool<T> {
 ///
 /// # Invariants
 ///
-/// `node` is uninitialised memory of a node's size from `reserve`, owned by this value.
+/// `node` is uninitialised memory of a node's size from `reserve`, counted there, owned by this value.
 pub(crate) struct Room<T> {
     node: NonNull<Node<T>>,
     reserve: Arc<Reserve>,
@@ -108,8 +154,8 @@ impl<T> Room<T> {
 
 impl<T> Drop for Room<T> {
     fn drop(&mut self) {
-        // SAFETY: the memory came from this mempool and holds nothing.
-        unsafe { bindings::mempool_free(self.node.as_ptr().cast(), self.reserve.raw.as_ptr()) };
+        // SAFETY: the memory came from this mempool by the type invariant, and holds nothing.
+        unsafe { self.reserve.free(self.node.as_ptr().cast()) };
     }
 }
 
@@ -117,7 +163,7 @@ impl<T> Drop for Room<T> {
 ///
 /// # Invariants
 ///
-/// `node` is initialised, owned, and in no queue.
+/// `node` is initialised, counted in its `reserve`, owned, and in no queue.
 pub(crate) struct Pooled<T> {
     node: NonNull<Node<T>>,
 }
@@ -128,7 +174,7 @@ unsafe impl<T: Send> Send for Pooled<T> {}
 unsafe impl<T: Sync> Sync for Pooled<T> {}
 
 impl<T> Pooled<T> {
-    pub(super) fn into_raw(self) -> *mut core::ffi::c_void {
+    pub(super) fn into_raw(self) -> *mut c_void {
         let p = self.node.as_ptr().cast();
         core::mem::forget(self);
         p
@@ -137,7 +183,7 @@ impl<T> Pooled<T> {
     /// # Safety
     ///
     /// `p` came from [`Self::into_raw`] of the same `T` and is not used again.
-    pub(super) unsafe fn from_raw(p: *mut core::ffi::c_void) -> Self {
+    pub(super) unsafe fn from_raw(p: *mut c_void) -> Self {
         // SAFETY: `into_raw` gave out a non-null pointer, by the caller's promise.
         let node = unsafe { NonNull::new_unchecked(p.cast()) };
         // INVARIANT: ownership comes back.
@@ -167,7 +213,7 @@ impl<T> Drop for Pooled<T> {
         let Node { reserve, value, .. } = node;
         drop(value);
         // SAFETY: the memory came from this mempool, and its contents have been moved out.
-        unsafe { bindings::mempool_free(self.node.as_ptr().cast(), reserve.raw.as_ptr()) };
+        unsafe { reserve.free(self.node.as_ptr().cast()) };
     }
 }
 

@@ -35,6 +35,7 @@
 
 pub(crate) mod check;
 mod delete;
+pub(crate) mod descent;
 mod devices;
 pub(crate) mod format;
 pub(crate) mod freed;
@@ -65,6 +66,8 @@ const RESERVE_MAX: u64 = 4096;
 const BLOCKS_MIN: u64 = 8;
 /// The longest run that `lookup_range` reports: it holds the lock shared meanwhile.
 const RANGE_MAX: u64 = 1024;
+/// Blocks that are read at once before a lookup.
+const BROUGHT_IN: usize = 32;
 /// Freed chunks that I/O may still touch, passed over in the search for another.
 const MAX_PASSED_OVER: u32 = 128;
 
@@ -1007,6 +1010,50 @@ impl Metadata {
             Ok(None) => Ok(Lookup::Unmapped),
             Err(e) if e == EAGAIN && !may_block => Ok(Lookup::WouldBlock),
             Err(e) => Err(e),
+        }
+    }
+
+    /// Brings blocks into memory that lookups of `[begin, end)` need, a level of the tree at a time, and
+    /// waits for one of them, with no lock held. `false`: none was missing. Sleeps.
+    pub(crate) fn bring_in(&self, t: &OpenThin, begin: VChunk, end: VChunk) -> Result<bool> {
+        let (mut blocks, mut n) = ([0; BROUGHT_IN], 0);
+        let reader = {
+            let s = self.state.read();
+            s.usable()?;
+            let last = s.dev.sectors() / u64::from(format::BLOCK_SECTORS);
+            let (root, key) = (s.sb.mapping_root, t.device.key());
+            let mut nodes = s.store.in_memory()?;
+            descent::missing(&mut nodes, root, key, begin.0, end.0, |block| {
+                if let Some(place) = blocks.get_mut(n).filter(|_| block < last) {
+                    *place = block;
+                    n += 1;
+                }
+                n < BROUGHT_IN
+            });
+            s.store.reader()?
+        };
+        let mut missing = blocks.iter().take(n);
+        let Some(first) = missing.next() else {
+            return Ok(false);
+        };
+        if n > 1 {
+            reader.prefetch(*first);
+        }
+        for block in missing {
+            reader.prefetch(*block);
+        }
+        reader.read(*first)?;
+        Ok(true)
+    }
+
+    /// Brings all blocks into memory that lookups of `[begin, end)` need, as far as that is possible; waits
+    /// for them with no lock held. Sleeps.
+    pub(crate) fn bring_all_in(&self, t: &OpenThin, begin: VChunk, end: VChunk) {
+        // A discard of 1,024 chunks needs some ten leaves and what is above them.
+        for _ in 0..BROUGHT_IN {
+            if self.bring_in(t, begin, end) != Ok(true) {
+                return;
+            }
         }
     }
 

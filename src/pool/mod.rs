@@ -17,6 +17,7 @@
 pub(crate) mod args;
 pub(crate) mod messages;
 pub(crate) mod mode;
+pub(crate) mod roster;
 pub(crate) mod space;
 mod stack;
 pub(crate) mod target;
@@ -38,7 +39,7 @@ use crate::{
     },
     drr::{self, Drr},
     meta::Metadata,
-    thin::{device::Devices, Job, Thin},
+    thin::{device::Devices, Job, Rosters, Thin},
     units::{Chunk, DevId, Geometry, Ppn, Sectors, PAGE_SECTORS, SECTOR_SHIFT},
 };
 use args::PoolFeatures;
@@ -51,8 +52,8 @@ use kernel::{
 };
 use mode::Mode;
 
-/// Copies and zeroings that can always be under way, whatever the memory situation.
-const JOB_RESERVE: i32 = 1024;
+/// Chunks that may be filled at once. There is memory for all of them, whatever the situation.
+const JOBS: i32 = 1024;
 
 /// `Pool::snapshot` when none is being made. Device ids have 24 bits.
 const NO_SNAPSHOT: u64 = u64::MAX;
@@ -122,10 +123,8 @@ pub(crate) struct Pool {
     pub(crate) suspended: Atomic<bool>,
     /// Set every second: the next run of the worker commits.
     pub(crate) commit_due: Atomic<bool>,
-    /// Bios of some thin device wait for a commit.
-    pub(crate) flush_wanted: Atomic<bool>,
-    /// Bios of some thin device wait for the next run of the worker.
-    pub(crate) stalled: Atomic<bool>,
+    /// The thin devices that have something to be done.
+    pub(crate) rosters: Rosters,
 
     /// Jobs whose data is in place: their mappings are to be inserted.
     pub(crate) prepared: IrqLock<Queue<Job>>,
@@ -203,7 +202,7 @@ impl Pool {
                 epochs,
                 drr,
                 prison: Arc::new(Prison::new()?, GFP_KERNEL)?,
-                jobs: Mempool::new(JOB_RESERVE)?,
+                jobs: Mempool::new(JOBS)?,
                 copier: Kcopyd::new()?,
                 origin_copier: Kcopyd::new()?,
                 discard_bios: BioSet::new()?,
@@ -225,8 +224,7 @@ impl Pool {
                 flags: Atomic::new(0),
                 suspended: Atomic::new(true),
                 commit_due: Atomic::new(false),
-                flush_wanted: Atomic::new(false),
-                stalled: Atomic::new(false),
+                rosters: Rosters::new(),
                 prepared: IrqLock::new(Queue::new())?,
                 finished: IrqLock::new(BioList::new())?,
                 wq: WorkQueue::ordered(c"dm-drr")?,
@@ -326,8 +324,7 @@ impl Pool {
         self.snapshot.store(both, Release);
         let r = make();
         self.snapshot.store(NO_SNAPSHOT, Release);
-        // Whoever waits has said so before, or sees that it is over.
-        self.stalled.store(true, Relaxed);
+        // Whoever waits is in the roster by now, or sees that it is over.
         self.wake();
         r
     }
@@ -416,9 +413,10 @@ impl Pool {
     /// Removes a thin device from the active ones.
     pub(crate) fn remove_thin(&self, thin: &Thin) {
         let mut thins = self.thins.write();
-        let at = thins.iter().position(|t| core::ptr::eq(&**t, thin));
-        if let Some(i) = at {
-            let _ = thins.remove(i);
+        // The list is in the order of the serials.
+        let at = thins.partition_point(|t| t.serial < thin.serial);
+        if thins.get(at).is_some_and(|t| core::ptr::eq(&**t, thin)) {
+            let _ = thins.remove(at);
         }
     }
 

@@ -7,7 +7,10 @@
 //! insertions, under one hold of the metadata's lock, and the commits.
 
 use super::{flag, mode::Mode, Pool};
-use crate::{dm::bio::Status, thin::change};
+use crate::{
+    dm::bio::Status,
+    thin::{change, Thin},
+};
 use kernel::{
     prelude::*,
     sync::{atomic::Relaxed, Arc},
@@ -22,8 +25,9 @@ pub(crate) fn run(pool: &Arc<Pool>) {
     pool.meta.prefetch();
     let prepared = pool.prepared.with(|q| q.take());
     change::complete(pool, prepared);
-    if pool.stalled.xchg(false, Relaxed) {
-        pool.each_thin(|t| t.wake());
+    let mut stalled = pool.rosters.stalled.take();
+    while let Some(place) = stalled.pop() {
+        Thin::go_on(place);
     }
     flush(pool);
 }
@@ -31,19 +35,17 @@ pub(crate) fn run(pool: &Arc<Pool>) {
 /// Bios that wait for a commit, and the periodic commit.
 fn flush(pool: &Pool) {
     let finished = pool.finished.with(|l| l.take());
-    let waiting = pool.flush_wanted.xchg(false, Relaxed);
+    let mut waiting = pool.rosters.flushes.take();
     let due = pool.commit_due.xchg(false, Relaxed);
-    if finished.is_empty() && !waiting && !due {
+    if finished.is_empty() && waiting.is_empty() && !due {
         return;
     }
     // What arrives during the commit waits for the next one: take the lists first.
-    if waiting {
-        pool.each_thin(|t| t.begin_flush());
-    }
+    waiting.iter().for_each(|t| t.begin_flush());
     let ok = pool.commit().is_ok();
     finished.end_all(if ok { Status::Ok } else { Status::IoError });
-    if waiting {
-        pool.each_thin(|t| t.end_flush(ok));
+    while let Some(place) = waiting.pop() {
+        Thin::end_flush(place, ok);
     }
 }
 
@@ -59,8 +61,8 @@ pub(crate) fn delete_left_over(pool: &Arc<Pool>) {
 /// The one-second timer.
 pub(crate) fn tick(pool: &Arc<Pool>) {
     pool.commit_due.store(true, Relaxed);
-    // Whatever a bio waits for, it is looked at again now and then.
-    pool.stalled.store(true, Relaxed);
+    // Whatever a bio waits for, it is looked at again now and then: the worker puts back to work what
+    // waits for its next run. Idle devices are left alone.
     pool.wake();
     if pool.meta.has_left_over() && pool.mode().metadata_writable() {
         pool.wake_deletions();

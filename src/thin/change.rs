@@ -12,7 +12,7 @@ use crate::{
     dm::{
         bio::{Bio, BioList, Op, Status},
         kcopyd::{CopyDone, Region},
-        pooled::{Pooled, Queue},
+        pooled::{Pooled, Queue, Room},
         prison::{Cell, Detained, Prison},
     },
     drr::{platform::now_ns, ReadOutcome},
@@ -39,12 +39,32 @@ pub(crate) struct Job {
     tail: Option<Region>,
 }
 
-/// Serves one bio of `thin`.
-pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
+/// A bio that could not be served.
+#[must_use]
+pub(super) enum Left {
+    /// It could.
+    Nothing,
+    /// Its mapping is not in memory.
+    Cold(Bio),
+    /// So many jobs are under way as there may be.
+    Crowded(Bio),
+}
+
+/// Reads blocks of the metadata that the lookup for a bio misses, and waits for one. `false`: it has
+/// all that it needs, or only the lookup itself can say what is wrong. Sleeps; in no epoch.
+pub(super) fn bring_in(thin: &Thin, bio: &Bio) -> bool {
+    let (v, _) = thin.pool.geometry.split(bio.sector());
+    let (begin, end) = (VChunk(v), VChunk(v.saturating_add(1)));
+    let r = thin.pool.meta.bring_in(&thin.open, begin, end);
+    r.unwrap_or(false)
+}
+
+/// Serves one bio of `thin`. Without `may_block` its lookup does not wait for the disk.
+pub(super) fn process(thin: &Arc<Thin>, mut bio: Bio, may_block: bool) -> Left {
     let pool = &thin.pool;
     if pool.mode() == Mode::Fail {
         bio.end(Status::IoError);
-        return;
+        return Left::Nothing;
     }
     if bio.bytes() == 0 {
         if pool.meta.changed_this_transaction(&thin.open) {
@@ -55,20 +75,19 @@ pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
             bio.set_dev(pool.data_dev);
             bio.submit();
         }
-        return;
+        return Left::Nothing;
     }
     let (v, _) = pool.geometry.split(bio.sector());
     let v = VChunk(v);
     if bio.op() == Op::Read {
-        read(thin, bio, v);
-        return;
+        return read(thin, bio, v, may_block);
     }
     bio.data().owner = Some(thin.clone());
     match Prison::detain(&pool.prison, thin.id, v, bio) {
-        Detained::Waits => {}
+        Detained::Waits => Left::Nothing,
         Detained::Holder(cell, mut bio) => {
             bio.data().owner = None;
-            write(thin, cell, bio, v);
+            write(thin, cell, bio, v, may_block)
         }
     }
 }
@@ -78,7 +97,7 @@ pub(crate) fn process(thin: &Arc<Thin>, mut bio: Bio) {
 pub(crate) fn committed(thin: &Arc<Thin>, bio: Bio) {
     let (v, _) = thin.pool.geometry.split(bio.sector());
     let stay = thin.enter(bio.op());
-    match thin.pool.meta.lookup(&thin.open, VChunk(v), true) {
+    match thin.pool.meta.lookup(&thin.open, VChunk(v), false) {
         Ok(Lookup::Mapped(m)) if !m.shared => issue(thin, bio, stay, m),
         _ => {
             thin.leave(stay);
@@ -88,10 +107,10 @@ pub(crate) fn committed(thin: &Arc<Thin>, bio: Bio) {
 }
 
 /// A read whose mapping was not in memory, or that waited for another one.
-fn read(thin: &Arc<Thin>, bio: Bio, v: VChunk) {
+fn read(thin: &Arc<Thin>, bio: Bio, v: VChunk, may_block: bool) -> Left {
     let pool = &thin.pool;
     let stay = thin.enter(Op::Read);
-    match pool.meta.lookup(&thin.open, v, true) {
+    match pool.meta.lookup(&thin.open, v, may_block) {
         Ok(Lookup::Mapped(m)) => issue(thin, bio, stay, m),
         Ok(Lookup::Unmapped) => {
             thin.leave(stay);
@@ -99,11 +118,16 @@ fn read(thin: &Arc<Thin>, bio: Bio, v: VChunk) {
                 bio.submit();
             }
         }
-        Ok(Lookup::WouldBlock) | Err(_) => {
+        Ok(Lookup::WouldBlock) => {
+            thin.leave(stay);
+            return Left::Cold(bio);
+        }
+        Err(_) => {
             thin.leave(stay);
             bio.end(Status::IoError);
         }
     }
+    Left::Nothing
 }
 
 /// Sends a bio to its chunk. What must be durable with mappings that are not goes through a
@@ -144,21 +168,26 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, stay: Stay, m: Mapping) {
 }
 
 /// A write that holds its chunk's cell.
-fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
+fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk, may_block: bool) -> Left {
     let pool = &thin.pool;
     let stay = thin.enter(Op::Write);
-    let found = pool.meta.lookup(&thin.open, v, true);
+    let found = pool.meta.lookup(&thin.open, v, may_block);
     match found {
         Ok(Lookup::Mapped(m)) if !m.shared => {
             issue(thin, bio, stay, m);
             let_go(cell);
-            return;
+            return Left::Nothing;
         }
         Ok(Lookup::Mapped(_) | Lookup::Unmapped) => thin.leave(stay),
-        Ok(Lookup::WouldBlock) | Err(_) => {
+        Ok(Lookup::WouldBlock) => {
+            thin.leave(stay);
+            let_go(cell);
+            return Left::Cold(bio);
+        }
+        Err(_) => {
             thin.leave(stay);
             refuse(cell, bio, Status::IoError);
-            return;
+            return Left::Nothing;
         }
     }
 
@@ -166,18 +195,23 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
     if found != Ok(Lookup::Unmapped) && pool.snapshots(thin.id) {
         thin.wait_for_snapshot(bio);
         let_go(cell);
-        return;
+        return Left::Nothing;
     }
     if pool.mode() != Mode::Write {
         unserviceable(thin, cell, bio);
-        return;
+        return Left::Nothing;
     }
     let Some(room) = pool.jobs.room() else {
-        // So many jobs are under way that their ends will run the worker again.
-        thin.wait_for_next_run(bio);
         let_go(cell);
-        return;
+        return Left::Crowded(bio);
     };
+    begin_job(thin, room, cell, bio, v);
+    Left::Nothing
+}
+
+/// Fills a new chunk for a write that holds its chunk's cell.
+fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk) {
+    let pool = &thin.pool;
     let chunk = match pool.alloc_chunk() {
         Ok(c) => c,
         Err(AllocError::NoSpace) => {
@@ -186,7 +220,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk) {
         }
         Err(AllocError::NoMemory) => {
             // The next tick of the pool's clock at the latest tries again.
-            thin.wait_for_next_run(bio);
+            thin.wait_for(WaitFor::NextRun, bio);
             let_go(cell);
             return;
         }

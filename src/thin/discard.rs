@@ -87,6 +87,8 @@ fn unmap(thin: &Arc<Thin>, bio: &Bio, passdown: bool, held: &mut Held) -> Result
         Mode::Fail => return Err(EIO),
     }
     let (mut begin, end) = whole_chunks(pool, bio);
+    // What the lookups need is read at once, not as each of them comes to it.
+    pool.meta.bring_all_in(&thin.open, begin, end);
     while let Some(run) = pool.meta.lookup_range(&thin.open, begin, end)? {
         // The write side's second rule.
         let chunks = run.end.0.saturating_sub(run.begin.0);

@@ -30,10 +30,14 @@ use crate::{
     },
     drr::{Layer, ReadHook, Resume},
     meta::OpenThin,
-    pool::Pool,
+    pool::{
+        roster::{Place, Roster, Seat},
+        Pool,
+    },
     units::DevId,
 };
 pub(crate) use change::Job;
+use change::Left;
 use device::Activation;
 use kernel::{
     prelude::*,
@@ -79,11 +83,38 @@ pub(crate) struct Waiting {
     pub(crate) flushing: BioList,
     /// For the device's discard work.
     pub(crate) discards: BioList,
+    /// For the next run of the pool's worker.
+    pub(crate) stalled: BioList,
     /// For space.
     pub(crate) retry: BioList,
+    /// For the roster of who has `flushes`.
+    flush_seat: Seat<Arc<Thin>>,
+    /// For that of who has `stalled` bios.
+    stall_seat: Seat<Arc<Thin>>,
     /// While the device is suspended without flushing, everything goes back to device-mapper.
     pub(crate) requeue: bool,
 }
+
+/// The devices of a pool that have something to be done by its worker.
+pub(crate) struct Rosters {
+    /// Bios wait for a commit.
+    pub(crate) flushes: Roster<Arc<Thin>>,
+    /// Bios wait for the next run of the pool's worker.
+    pub(crate) stalled: Roster<Arc<Thin>>,
+}
+
+impl Rosters {
+    pub(crate) fn new() -> Self {
+        Self {
+            flushes: Roster::new(),
+            stalled: Roster::new(),
+        }
+    }
+}
+
+/// Rounds through the deferred bios after which a lookup waits for all that it needs. Without
+/// memory blocks may leave the cache as fast as they come.
+const ROUNDS: u32 = 64;
 
 /// An activation of a thin device.
 ///
@@ -135,6 +166,8 @@ pub(crate) enum WaitFor {
     Worker,
     Commit,
     Discard,
+    /// The next run of the pool's worker for another reason, or by the clock.
+    NextRun,
     Space,
 }
 
@@ -159,7 +192,10 @@ impl Thin {
             flushes: BioList::new(),
             flushing: BioList::new(),
             discards: BioList::new(),
+            stalled: BioList::new(),
             retry: BioList::new(),
+            flush_seat: Seat::Closed,
+            stall_seat: Seat::Closed,
             requeue: false,
         })?;
         let thin = Arc::new(
@@ -181,14 +217,32 @@ impl Thin {
             },
             GFP_KERNEL,
         )?;
-        for work in [&thin.work, &thin.discard_work] {
-            work.arm(thin.clone()).inspect_err(|_| thin.disarm())?;
-        }
+        thin.arm().inspect_err(|_| thin.disarm())?;
         Ok(thin)
     }
 
-    /// Ends the device's works for good. Sleeps.
+    /// Readies the device's works and its places in the rosters, all of which refer to the device.
+    fn arm(self: &Arc<Self>) -> Result {
+        let place = || KBox::new(Place::new(self.clone()), GFP_KERNEL).map(Seat::Home);
+        let (flush, stall) = (place()?, place()?);
+        self.waiting.with(|w| {
+            w.flush_seat = flush;
+            w.stall_seat = stall;
+        });
+        self.work.arm(self.clone())?;
+        self.discard_work.arm(self.clone())
+    }
+
+    /// Ends the device's works and its places in the rosters for good. Sleeps.
     pub(crate) fn disarm(&self) {
+        let closed = self
+            .waiting
+            .with(|w| [w.flush_seat.close(), w.stall_seat.close()]);
+        if closed.iter().any(|c| c.is_err()) {
+            // Who serves the rosters drops what has nowhere to go back to.
+            self.pool.wake();
+        }
+        drop(closed);
         self.work.disarm();
         self.discard_work.disarm();
     }
@@ -216,33 +270,46 @@ impl Thin {
 
     /// Lets a bio wait, and wakes who will see to it. Any context. The bio must be in no epoch.
     pub(crate) fn wait_for(&self, what: WaitFor, bio: Bio) {
-        let mut bio = Some(bio);
-        self.waiting.with(|w| {
+        let mut list = BioList::new();
+        list.push(bio);
+        self.all_wait_for(what, list);
+    }
+
+    /// Lets bios wait, as [`Self::wait_for`].
+    fn all_wait_for(&self, what: WaitFor, list: BioList) {
+        let mut list = Some(list);
+        let place = self.waiting.with(|w| {
             if w.requeue {
-                return;
+                return None;
             }
-            let list = match what {
-                WaitFor::Worker => &mut w.deferred,
-                WaitFor::Commit => &mut w.flushes,
-                WaitFor::Discard => &mut w.discards,
-                WaitFor::Space => &mut w.retry,
+            let (to, seat) = match what {
+                WaitFor::Worker => (&mut w.deferred, None),
+                WaitFor::Commit => (&mut w.flushes, Some(&mut w.flush_seat)),
+                WaitFor::Discard => (&mut w.discards, None),
+                WaitFor::NextRun => (&mut w.stalled, Some(&mut w.stall_seat)),
+                WaitFor::Space => (&mut w.retry, None),
             };
-            if let Some(b) = bio.take() {
-                list.push(b);
-            }
+            to.append(list.take()?);
+            seat?.take()
         });
-        if let Some(b) = bio {
-            b.end(Status::Requeue);
+        if let Some(l) = list {
+            l.end_all(Status::Requeue);
             return;
+        }
+        let rosters = &self.pool.rosters;
+        let roster = match what {
+            WaitFor::Commit => Some(&rosters.flushes),
+            WaitFor::NextRun => Some(&rosters.stalled),
+            WaitFor::Worker | WaitFor::Discard | WaitFor::Space => None,
+        };
+        if let (Some(roster), Some(place)) = (roster, place) {
+            roster.list(place);
         }
         match what {
             WaitFor::Worker => self.wake(),
-            WaitFor::Commit => {
-                self.pool.flush_wanted.store(true, Relaxed);
-                self.pool.wake();
-            }
+            WaitFor::Commit => self.pool.wake(),
             WaitFor::Discard => self.discard_work.queue(&self.pool.discard_wq),
-            WaitFor::Space => {}
+            WaitFor::NextRun | WaitFor::Space => {}
         }
     }
 
@@ -294,10 +361,11 @@ impl Thin {
                     w.deferred.take(),
                     w.flushes.take(),
                     w.discards.take(),
+                    w.stalled.take(),
                     w.retry.take(),
                 ]
             } else {
-                [const { BioList::new() }; 4]
+                [const { BioList::new() }; 5]
             }
         });
         for l in lists {
@@ -320,9 +388,27 @@ impl Thin {
         });
     }
 
-    /// Sends the bios of a commit on their way, now that it has ended.
-    pub(crate) fn end_flush(self: &Arc<Self>, ok: bool) {
-        let mut list = self.waiting.with(|w| w.flushing.take());
+    /// Sends the bios of a commit on their way, now that it has ended. What has come meanwhile waits for
+    /// the next one: then the place goes into the roster again.
+    pub(crate) fn end_flush(place: KBox<Place<Arc<Self>>>, ok: bool) {
+        let thin = place.who.clone();
+        let (mut list, again, closed) = thin.waiting.with(|w| {
+            let list = w.flushing.take();
+            if w.flushes.is_empty() {
+                (list, None, w.flush_seat.give_back(place))
+            } else {
+                (list, Some(place), None)
+            }
+        });
+        drop(closed);
+        if let Some(place) = again {
+            thin.pool.rosters.flushes.list(place);
+            thin.pool.wake();
+        }
+        thin.send_committed(&mut list, ok);
+    }
+
+    fn send_committed(self: &Arc<Self>, list: &mut BioList, ok: bool) {
         while let Some(mut bio) = list.pop() {
             if !ok || self.pool.meta.changes_were_aborted(&self.open) {
                 // What the submitter wants durable has been rolled back, or cannot be written.
@@ -367,34 +453,79 @@ impl Thin {
     /// Lets a write that has to copy a chunk wait until the snapshot that is being made of the device
     /// is complete. Any context.
     pub(crate) fn wait_for_snapshot(&self, bio: Bio) {
-        self.wait_for_next_run(bio);
+        self.wait_for(WaitFor::NextRun, bio);
         if !self.pool.snapshots(self.id) {
             // It has become so before the bio was in the list.
-            self.wake();
+            self.pool.wake();
         }
     }
 
-    /// Lets a bio wait until the pool's worker has run for another reason. Any context.
-    pub(crate) fn wait_for_next_run(&self, bio: Bio) {
-        let mut bio = Some(bio);
-        self.waiting.with(|w| {
-            if !w.requeue {
-                if let Some(b) = bio.take() {
-                    w.deferred.push(b);
-                }
-            }
-        });
-        if let Some(b) = bio {
-            b.end(Status::Requeue);
+    /// Lets writes wait for whom there was no job. Any context.
+    fn wait_for_room(&self, list: BioList) {
+        if list.is_empty() {
+            return;
         }
-        self.pool.stalled.store(true, Relaxed);
+        self.all_wait_for(WaitFor::NextRun, list);
+        if self.pool.jobs.has_room() {
+            // Jobs may have ended, and the worker may have run for them, before the bios were in the
+            // list. From here on each that ends makes it run.
+            self.pool.wake();
+        }
+    }
+
+    /// Puts what waits for the next run of the pool's worker back to work. The pool's worker only.
+    pub(crate) fn go_on(place: KBox<Place<Arc<Self>>>) {
+        let thin = place.who.clone();
+        let closed = thin.waiting.with(|w| {
+            // It has waited for longer than the others.
+            let mut list = w.stalled.take();
+            list.append(w.deferred.take());
+            w.deferred = list;
+            w.stall_seat.give_back(place)
+        });
+        drop(closed);
+        thin.wake();
     }
 
     /// Serves the bios that wait for it. The device's work only.
+    ///
+    /// Those whose mappings are not in memory are kept until all the others have been served. Then
+    /// the blocks that all of them miss are read at once, and they are looked at again: so a level of the
+    /// tree costs one time the disk's latency, not one for each bio. Bios overtake each other so. They are
+    /// all under way at the same time, which gives them no order: who wants one waits for the end of
+    /// the first.
     fn process_deferred(self: &Arc<Self>) {
         let mut list = self.waiting.with(|w| w.deferred.take());
-        while let Some(bio) = list.pop() {
-            change::process(self, bio);
+        let mut rounds = 0;
+        loop {
+            let mut cold = BioList::new();
+            let mut later = BioList::new();
+            while let Some(bio) = list.pop() {
+                // Where there was no job for one there is none for the others.
+                if !later.is_empty() && bio.op() == Op::Write && bio.bytes() > 0 {
+                    later.push(bio);
+                    continue;
+                }
+                match change::process(self, bio, false) {
+                    Left::Nothing => {}
+                    Left::Cold(bio) => cold.push(bio),
+                    Left::Crowded(bio) => later.push(bio),
+                }
+            }
+            self.wait_for_room(later);
+            let Some(first) = cold.pop() else { return };
+            self.pool.meta.prefetch();
+            if rounds < ROUNDS && change::bring_in(self, &first) {
+                cold.push(first);
+            } else if let Left::Cold(bio) | Left::Crowded(bio) = change::process(self, first, true)
+            {
+                let mut later = BioList::new();
+                later.push(bio);
+                self.wait_for_room(later);
+            }
+            rounds = rounds.saturating_add(1);
+            cold.append(self.waiting.with(|w| w.deferred.take()));
+            list = cold;
         }
     }
 

@@ -72,6 +72,8 @@ pub mod meta {
     //! The pure files of src/meta.
     #[path = "../../../../src/meta/check.rs"]
     pub mod check;
+    #[path = "../../../../src/meta/descent.rs"]
+    pub mod descent;
     #[path = "../../../../src/meta/format.rs"]
     pub mod format;
     #[path = "../../../../src/meta/freed.rs"]
@@ -83,6 +85,8 @@ pub mod meta {
 
     #[cfg(test)]
     mod check_tests;
+    #[cfg(test)]
+    mod descent_tests;
     #[cfg(test)]
     mod format_tests;
     #[cfg(test)]
@@ -99,11 +103,15 @@ pub mod pool {
     pub mod args;
     #[path = "../../../../src/pool/mode.rs"]
     pub mod mode;
+    #[path = "../../../../src/pool/roster.rs"]
+    pub mod roster;
 
     #[cfg(test)]
     mod args_tests;
     #[cfg(test)]
     mod mode_tests;
+    #[cfg(test)]
+    mod roster_tests;
 }
 
 pub mod thin {
