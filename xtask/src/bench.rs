@@ -43,7 +43,7 @@ pub struct Args {
     ko: Option<PathBuf>,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "sibling-read",
     "talk",
     "miss",
@@ -52,6 +52,7 @@ const NAMES: [&str; 8] = [
     "memory",
     "table",
     "parallel",
+    "fsync",
 ];
 
 /// A figure in the table and in the JSON.
@@ -95,7 +96,7 @@ struct Bench {
     devices: Devices,
 }
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     Bench {
         name: "sibling-read",
         cases: &[
@@ -227,6 +228,19 @@ const BENCHES: [Bench; 8] = [
         others: &[],
         icount: false,
         devices: Devices::Asked,
+    },
+    Bench {
+        name: "fsync",
+        cases: &[
+            ("alone", "fsync, alone"),
+            ("beside", "fsync, 1,000 idle devices"),
+            ("quiet", "read, no commits"),
+            ("flush", "read, commits with flushes of 20 ms"),
+        ],
+        metrics: &[lower("p50", "median", "us"), lower("p99", "99 %", "us")],
+        others: &[],
+        icount: false,
+        devices: Devices::Memory,
     },
 ];
 
