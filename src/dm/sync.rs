@@ -20,6 +20,12 @@ pub(super) fn lock_class() -> *const c_void {
     core::ptr::from_ref(Location::caller()).cast()
 }
 
+/// Lets others run, whom a long work would keep from it. Process context; may sleep.
+pub(crate) fn pause() {
+    // SAFETY: no requirements beyond the context.
+    unsafe { bindings::drr_pause() };
+}
+
 /// A sleeping lock: many readers or one writer. Process context only.
 ///
 /// # Invariants

@@ -20,8 +20,9 @@
 //! (the look, and the removal), table.rs (who has what), serve.rs (`Drr::publish` asks).
 
 use super::{
+    bits::Bits,
     demand::{Demand, Group, Wanted},
-    platform::{array, now_ns, Array},
+    platform::now_ns,
     stats::{Counter, Tally},
     table::{Frames, Known, Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
     Drr, Layer,
@@ -31,7 +32,7 @@ use crate::dm::{
     shrinker::{Shrink, ShrinkGroups},
     work::{Work, WorkQueue},
 };
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
 /// Between what makes a copy and the look at it: what was read ahead is not told from what nobody wants
@@ -40,8 +41,8 @@ const DELAY_MS: u32 = 100;
 /// Copies that stay when nobody asks for memory, and when the system does.
 const AT_EASE: usize = 2;
 const UNDER_PRESSURE: usize = 1;
-/// Buckets of the table in one run of the work that looks for what the system wants back.
-const WALK: usize = 1024;
+/// How long one run of the work may last, in nanoseconds: then it queues itself anew, and others run.
+const RUN_NS: u64 = 2_000_000;
 
 /// What becomes of copies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,8 +78,10 @@ impl CachePolicy {
 /// Cache management of one pool.
 pub(crate) struct Cache {
     policy: AtomicU32,
-    /// A bit for each bucket of the table: it is to be looked through.
-    marks: Array<AtomicU64>,
+    /// Buckets of the table that are to be looked through.
+    marks: Bits,
+    /// Where among them the next run of the work begins.
+    next_mark: AtomicUsize,
     /// Pages that are wanted back, and how many buckets are left to be looked through for them.
     demand: Demand,
     left: AtomicUsize,
@@ -93,10 +96,10 @@ pub(crate) struct Cache {
 impl Cache {
     /// Process context; sleeps.
     pub(super) fn new(table: Arc<Table>, policy: CachePolicy) -> Result<Self> {
-        let words = table.buckets().div_ceil(u64::BITS as usize);
         Ok(Self {
             policy: AtomicU32::new(policy as u32),
-            marks: array(words, |_| AtomicU64::new(0)).ok_or(ENOMEM)?,
+            marks: Bits::new(table.buckets()).ok_or(ENOMEM)?,
+            next_mark: AtomicUsize::new(0),
             demand: Demand::new(),
             left: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
@@ -116,9 +119,7 @@ impl Cache {
         self.policy.store(policy as u32, Ordering::Relaxed);
         self.barren.store(false, Ordering::Relaxed);
         if policy == CachePolicy::Eager {
-            for word in self.marks.iter() {
-                word.store(u64::MAX, Ordering::Relaxed);
-            }
+            self.marks.set_all();
             self.work.queue(&self.wq);
         }
     }
@@ -142,10 +143,7 @@ impl Cache {
 
     /// Has a bucket of the table looked through in a moment. Any context but NMI.
     fn look_soon(&self, bucket: usize) {
-        let (word, bit) = (bucket / u64::BITS as usize, bucket as u32 % u64::BITS);
-        if let Some(word) = self.marks.get(word) {
-            word.fetch_or(1u64.checked_shl(bit).unwrap_or(0), Ordering::Relaxed);
-        }
+        self.marks.set(bucket);
         self.work.queue_after(&self.wq, DELAY_MS);
     }
 
@@ -214,38 +212,55 @@ impl Drr {
         self.cache.work.disarm();
     }
 
-    /// The work.
+    /// The work: some of what is to be done, and then itself once more if that was not all.
     fn manage_cache(self: &Arc<Self>) {
-        let cache = &self.cache;
-        if cache.policy() == CachePolicy::Off {
+        if self.cache.policy() == CachePolicy::Off {
             return;
         }
-        for (n, word) in cache.marks.iter().enumerate() {
-            if word.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            let mut bits = word.swap(0, Ordering::Relaxed);
-            while bits != 0 {
-                let bit = bits.trailing_zeros() as usize;
-                bits &= bits.wrapping_sub(1);
-                let bucket = n.saturating_mul(u64::BITS as usize).saturating_add(bit);
-                if self.thin_out(bucket, AT_EASE, &mut Wanted::everything()) {
-                    cache.look_soon(bucket);
-                }
-            }
+        let end = now_ns().saturating_add(RUN_NS);
+        let in_time = || now_ns() < end;
+        if !self.look_at_marked(in_time) || !self.walk_on(in_time) {
+            self.cache.work.queue(&self.cache.wq);
         }
-        self.walk_on();
     }
 
-    /// A part of the walk for what the system wants back.
-    fn walk_on(&self) {
+    /// Looks through marked buckets; whether it has come to the last one in time.
+    fn look_at_marked(&self, in_time: impl Fn() -> bool) -> bool {
         let cache = &self.cache;
-        for _ in 0..WALK {
+        let mut from = cache.next_mark.load(Ordering::Relaxed);
+        while let Some(bucket) = cache.marks.next(from) {
+            if !in_time() {
+                cache.next_mark.store(bucket, Ordering::Relaxed);
+                return false;
+            }
+            from = bucket.saturating_add(1);
+            cache.marks.clear(bucket);
+            if self.thin_out(bucket, AT_EASE, &mut Wanted::everything()) {
+                cache.look_soon(bucket);
+            }
+        }
+        cache.next_mark.store(0, Ordering::Relaxed);
+        // Those that were marked meanwhile, and found the work queued already.
+        if cache.marks.next(0).is_some() {
+            cache.work.queue_after(&cache.wq, DELAY_MS);
+        }
+        true
+    }
+
+    /// A part of the walk for what the system wants back; whether it has ended in time.
+    fn walk_on(&self, in_time: impl Fn() -> bool) -> bool {
+        let cache = &self.cache;
+        while in_time() {
             let mut wanted = cache.demand.wanted();
             if wanted.is_nothing() {
-                return;
+                return true;
             }
-            let step = |n: usize| n.checked_sub(1);
+            let hand = cache.hand.load(Ordering::Relaxed);
+            let next = self.table.next_bucket(hand);
+            // Those in between are empty.
+            let end = next.map_or(self.table.buckets(), |n| n.saturating_add(1));
+            let steps = end.saturating_sub(hand);
+            let step = |left: usize| (left != 0).then(|| left.saturating_sub(steps));
             let left = cache
                 .left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
@@ -254,28 +269,33 @@ impl Drr {
                 if cache.demand.give_up(now_ns()) {
                     cache.barren.store(true, Ordering::Relaxed);
                 }
-                return;
+                return true;
             }
-            let hand = cache.hand.fetch_add(1, Ordering::Relaxed);
-            let bucket = hand.checked_rem(self.table.buckets()).unwrap_or(0);
+            cache
+                .hand
+                .store(if next.is_none() { 0 } else { end }, Ordering::Relaxed);
+            let Some(bucket) = next else { continue };
             self.thin_out(bucket, UNDER_PRESSURE, &mut wanted);
             if wanted.pages_gone() != 0 {
                 cache.demand.left(&wanted);
             }
         }
-        cache.work.queue(&cache.wq);
+        false
     }
 
     /// Thins out the pages of one bucket of the table to `keep` copies, as far as that is wanted; whether
     /// there were copies that could not be looked at now.
     fn thin_out(&self, bucket: usize, keep: usize, wanted: &mut Wanted) -> bool {
-        // Before any folio is locked: whoever holds it may allocate memory, for which reclaim may wait for
-        // a folio.
-        let state = self.state.read();
         let mut locked = false;
         let mut after = None;
         loop {
             let copied = self.table.copied(bucket, keep, after);
+            if copied.iter().all(Option::is_none) {
+                break;
+            }
+            // Before any folio is locked: whoever holds it may allocate memory, for which reclaim may wait
+            // for a folio.
+            let state = self.state.read();
             for (key, domain) in copied.into_iter().flatten() {
                 after = Some((key, domain));
                 let mut thinning = Thinning {
@@ -293,9 +313,6 @@ impl Drr {
                 }
                 self.stats.add(&thinning.tally);
                 locked |= thinning.locked;
-            }
-            if copied.iter().any(Option::is_none) {
-                break;
             }
         }
         locked

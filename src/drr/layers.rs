@@ -12,10 +12,10 @@
 //! Pure: compiled by the kernel and by the host tests. The owner serialises (messages come one
 //! by one).
 
-use super::platform::{insert, remove, Array};
+use super::platform::{array, insert, remove, Array};
 
 /// One device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Node {
     pub(crate) id: u32,
     pub(crate) parent: Option<u32>,
@@ -27,17 +27,9 @@ pub(crate) struct LayerTree {
     nodes: Array<Node>,
 }
 
-/// Depth beyond which a chain of snapshots is reported as that deep.
-const MAX_DEPTH: u32 = 1 << 16;
-
 impl LayerTree {
     fn find(&self, id: u32) -> Result<usize, usize> {
         self.nodes.binary_search_by_key(&id, |n| n.id)
-    }
-
-    /// The node of `id`.
-    pub(crate) fn get(&self, id: u32) -> Option<Node> {
-        self.find(id).ok().and_then(|n| self.nodes.get(n)).copied()
     }
 
     /// Notes that `id` exists, made from `parent`. Without memory the parent stays unknown:
@@ -72,45 +64,75 @@ impl LayerTree {
         }
     }
 
-    /// Steps from `id` up to a root; `None` when `id` is not known.
-    pub(crate) fn depth(&self, id: u32) -> Option<u32> {
-        let mut node = self.get(id)?;
-        let mut depth: u32 = 0;
-        while let Some(parent) = node.parent.and_then(|p| self.get(p)) {
-            if depth >= MAX_DEPTH {
-                break;
-            }
-            node = parent;
-            depth = depth.saturating_add(1);
-        }
-        Some(depth)
+    /// A copy to be walked through without the owner's lock. `None` without memory. Process context.
+    pub(crate) fn listing(&self) -> Option<Listing> {
+        let copy = |n: usize| self.nodes.get(n).copied().unwrap_or_default();
+        let nodes = array(self.nodes.len(), copy)?;
+        let mut by_parent = array(self.nodes.len(), copy)?;
+        by_parent.sort_unstable_by_key(place);
+        Some(Listing {
+            nodes,
+            by_parent,
+            last: None,
+            depth: 0,
+        })
+    }
+}
+
+/// Where a node stands among all: roots first, then by parent, those of one parent by id.
+fn place(node: &Node) -> (Option<u32>, u32) {
+    (node.parent, node.id)
+}
+
+/// A walk through all devices depth first, parents before children, children by id. Each step costs a search among
+/// them, on the way up one for each level.
+pub(crate) struct Listing {
+    /// Sorted by id.
+    nodes: Array<Node>,
+    /// Sorted by [`place`].
+    by_parent: Array<Node>,
+    /// Who came last, and the steps from it up to a root.
+    last: Option<Node>,
+    depth: u32,
+}
+
+impl Listing {
+    /// The first node of `parent`.
+    fn first_of(&self, parent: Option<u32>) -> Option<Node> {
+        let at = self.by_parent.partition_point(|n| n.parent < parent);
+        let first = self.by_parent.get(at).copied();
+        first.filter(|n| n.parent == parent)
     }
 
-    /// Direct children of `id` (`None`: the roots), by id.
-    pub(crate) fn children(&self, id: Option<u32>) -> impl Iterator<Item = u32> + '_ {
-        self.nodes
-            .iter()
-            .filter(move |n| n.parent == id)
-            .map(|n| n.id)
+    /// The node of `id`.
+    pub(crate) fn get(&self, id: u32) -> Option<Node> {
+        let n = self.nodes.binary_search_by_key(&id, |n| n.id).ok()?;
+        self.nodes.get(n).copied()
     }
 
-    /// The node that follows `after` when the tree is walked depth first, parents before
-    /// children, children by id; `None` at the end. `after: None` gives the first.
-    pub(crate) fn next(&self, after: Option<u32>) -> Option<u32> {
-        let Some(mut at) = after else {
-            return self.children(None).next();
-        };
-        if let Some(child) = self.children(Some(at)).next() {
-            return Some(child);
+    /// The next node of the same parent.
+    fn sibling(&self, node: &Node) -> Option<Node> {
+        let at = self.by_parent.partition_point(|n| place(n) <= place(node));
+        let next = self.by_parent.get(at).copied();
+        next.filter(|n| n.parent == node.parent)
+    }
+
+    /// The next node, and its steps up to a root.
+    pub(crate) fn step(&mut self) -> Option<(Node, u32)> {
+        let mut node = self.last;
+        let mut next = self.first_of(node.map(|n| n.id));
+        if next.is_some() && node.is_some() {
+            self.depth = self.depth.saturating_add(1);
         }
-        // Up until there is a younger sibling; bounded as in `depth`.
-        for _ in 0..MAX_DEPTH {
-            let parent = self.get(at)?.parent;
-            if let Some(sibling) = self.children(parent).find(|c| *c > at) {
-                return Some(sibling);
+        // Up until there is a younger sibling: there is no cycle, for a parent is older than its children.
+        while let (None, Some(here)) = (next, node) {
+            next = self.sibling(&here);
+            if next.is_none() {
+                node = here.parent.and_then(|p| self.get(p));
+                self.depth = self.depth.saturating_sub(1);
             }
-            at = parent?;
         }
-        None
+        self.last = next;
+        next.map(|node| (node, self.depth))
     }
 }

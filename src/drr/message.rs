@@ -10,6 +10,8 @@ use super::{
     cache::CachePolicy,
     domains::DEFAULT_TAG,
     hash::Sum,
+    layers::Listing,
+    platform::array,
     stats::{Counter, ALL},
     Drr, Layer, State,
 };
@@ -61,27 +63,12 @@ impl Drr {
     /// Handles a message; `None` when it is not one of these. `out` takes the reply.
     pub(crate) fn message(&self, argv: &[&str], out: &mut impl Write) -> Option<Result> {
         let done = match argv {
-            ["stats"] => {
-                // A reply that is cut short is still a reply.
-                let _ = self.print_stats(out);
-                Ok(())
-            }
-            ["stats", "reset"] => {
-                self.reset_stats();
-                Ok(())
-            }
-            ["layers"] => {
-                let _ = self.print_layers(out, false);
-                Ok(())
-            }
-            ["layers", "json"] => {
-                let _ = self.print_layers(out, true);
-                Ok(())
-            }
-            ["heatmap"] => {
-                let _ = self.print_heatmap(out);
-                Ok(())
-            }
+            // A reply that is cut short is still a reply.
+            ["stats"] => Ok(self.print_stats(out).unwrap_or(())),
+            ["stats", "reset"] => self.reset_stats(),
+            ["layers"] => Listed::of(self).map(|l| l.print(self, out, false).unwrap_or(())),
+            ["layers", "json"] => Listed::of(self).map(|l| l.print(self, out, true).unwrap_or(())),
+            ["heatmap"] => self.active().map(|a| print_heatmap(&a, out).unwrap_or(())),
             ["verify", word] => on_off(word).map(|on| self.set_verify(on)),
             ["sampling", word] => on_off(word).map(|on| self.set_sampling(on)),
             ["cache", word] => CachePolicy::from_word(word).map(|p| self.cache.set_policy(p)),
@@ -91,12 +78,24 @@ impl Drr {
         Some(done)
     }
 
-    fn reset_stats(&self) {
+    /// The active devices of this moment, so that nobody waits for `state` while something is done with each.
+    fn active(&self) -> Result<KVVec<Arc<Layer>>> {
+        let state = self.state.read();
+        let mut active = KVVec::with_capacity(state.active.len(), GFP_KERNEL)?;
+        for layer in state.active.iter() {
+            active.push(layer.clone(), GFP_KERNEL)?;
+        }
+        Ok(active)
+    }
+
+    fn reset_stats(&self) -> Result {
+        let active = self.active()?;
         self.stats.reset();
-        for layer in self.state.read().active.iter() {
+        for layer in active.iter() {
             layer.stats.reset();
             layer.heat.reset();
         }
+        Ok(())
     }
 
     /// The pool's counters, and the state of the table: `evicted_pages` (records dropped for lack
@@ -127,11 +126,85 @@ impl Drr {
         line(out, format_args!("vector_hash {}", u8::from(vectors)))?;
         line(out, format_args!("cache {}", self.cache.policy() as u32))
     }
+}
+
+/// Where active devices had their shared data from, a row a pair, with pages and bytes: a device's id, `other`
+/// for devices beyond what a row tells apart, `metadata` for the pool's own pages, `disk`. Without DRR all of it
+/// would have come from disk.
+fn print_heatmap(active: &[Arc<Layer>], out: &mut impl Write) -> fmt::Result {
+    line(out, format_args!("source target pages bytes"))?;
+    for layer in active {
+        let target = layer.id.0;
+        let row = layer.heat.row();
+        for heat in row.heats.iter().filter(|h| h.source != 0) {
+            let source = Layer::id_of(heat.source).0;
+            line(
+                out,
+                format_args!("{source} {target} {} {}", heat.pages, heat.bytes),
+            )?;
+        }
+        let metadata = layer.stats.get(Counter::MetaServedPages);
+        let from = [
+            ("other", row.other.pages, row.other.bytes),
+            (
+                "metadata",
+                metadata,
+                layer.stats.get(Counter::MetaServedBytes),
+            ),
+            (
+                "disk",
+                layer.stats.get(Counter::MissPages),
+                layer.stats.get(Counter::MissBytes),
+            ),
+        ];
+        for (source, pages, bytes) in from.iter().filter(|(_, pages, _)| *pages != 0) {
+            line(out, format_args!("{source} {target} {pages} {bytes}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What `layers` is printed from, gathered before: `state` is not held while that is done.
+struct Listed {
+    tree: Listing,
+    /// By serial.
+    active: KVVec<Arc<Layer>>,
+    /// Positions in `active`, by id.
+    by_id: KVVec<usize>,
+    /// Serials and records, by serial.
+    records: KVVec<(u64, u64)>,
+}
+
+impl Listed {
+    /// Process context; sleeps.
+    fn of(drr: &Drr) -> Result<Self> {
+        let tree = drr.state.read().tree.listing().ok_or(ENOMEM)?;
+        let mut active = drr.active()?;
+        active.sort_unstable_by_key(|l| l.serial);
+        let mut by_id = array(active.len(), |n| n).ok_or(ENOMEM)?;
+        by_id.sort_unstable_by_key(|n| active.get(*n).map(|l| l.id.0));
+        let serial = |n: usize| (active.get(n).map_or(0, |l| l.serial), 0);
+        let mut records = array(active.len(), serial).ok_or(ENOMEM)?;
+        drr.table.count_records(&mut records);
+        Ok(Self {
+            tree,
+            active,
+            by_id,
+            records,
+        })
+    }
+
+    /// The active device of an id: its position.
+    fn find(&self, id: u32) -> Option<usize> {
+        let of = |n: &usize| self.active.get(*n).map(|l| l.id.0);
+        let at = self.by_id.binary_search_by_key(&Some(id), of).ok()?;
+        self.by_id.get(at).copied()
+    }
 
     /// The layer tree; devices whose making is not known come last. As text, a line a device, children
     /// indented below their parent, `-`: not known, or not active; as a domain, the default one. As JSON, an
     /// array of objects with the same names, null for `-`.
-    fn print_layers(&self, out: &mut impl Write, json: bool) -> fmt::Result {
+    fn print(mut self, drr: &Drr, out: &mut impl Write, json: bool) -> fmt::Result {
         if json {
             line(out, format_args!("["))?;
         } else {
@@ -142,31 +215,27 @@ impl Drr {
                 ),
             )?;
         }
-        let state = self.state.read();
         let mut first = true;
-        let mut print = |id, parent, active| {
-            let row = self.row(&state, id, parent, active);
+        let mut print = |row: &Row<'_>| {
             let between = if core::mem::take(&mut first) {
                 " "
             } else {
                 ","
             };
             if json {
-                line(out, format_args!("{between}{}", Json(&row)))
+                line(out, format_args!("{between}{}", Json(row)))
             } else {
                 line(out, format_args!("{row}"))
             }
         };
-        let mut at = state.tree.next(None);
-        while let Some(id) = at {
-            let active = state.active.iter().find(|l| l.id.0 == id);
-            let parent = state.tree.get(id).and_then(|n| n.parent);
-            print(id, parent, active)?;
-            at = state.tree.next(Some(id));
+        while let Some((node, depth)) = self.tree.step() {
+            let state = drr.state.read();
+            print(&self.row(&state, node.id, node.parent, Some(depth)))?;
         }
-        for layer in state.active.iter() {
-            if state.tree.get(layer.id.0).is_none() {
-                print(layer.id.0, None, Some(layer))?;
+        for layer in self.active.iter() {
+            if self.tree.get(layer.id.0).is_none() {
+                let state = drr.state.read();
+                print(&self.row(&state, layer.id.0, None, None))?;
             }
         }
         if json {
@@ -175,63 +244,31 @@ impl Drr {
         Ok(())
     }
 
+    /// What is told of a device. `state` is for its domain.
     fn row<'a>(
         &self,
         state: &'a State,
         id: u32,
         parent: Option<u32>,
-        active: Option<&Arc<Layer>>,
+        depth: Option<u32>,
     ) -> Row<'a> {
+        let at = self.find(id);
+        let active = at.and_then(|n| self.active.get(n));
+        let records = at.and_then(|n| self.records.get(n));
         let stat = |c: Counter| active.map(|l| l.stats.get(c));
         Row {
             id,
             domain: state.domains.tag(state.domains.of(id)),
             values: [
                 ("parent", parent.map(u64::from)),
-                ("depth", state.tree.depth(id).map(u64::from)),
-                ("records", active.map(|l| self.table.records_of(l.serial))),
+                ("depth", depth.map(u64::from)),
+                ("records", records.map(|(_, n)| *n)),
                 ("served_pages", stat(Counter::ServedPages)),
                 ("served_bytes", stat(Counter::ServedBytes)),
                 ("miss_pages", stat(Counter::MissPages)),
                 ("hash_rejects", stat(Counter::HashRejects)),
             ],
         }
-    }
-
-    /// Where active devices had their shared data from, a row a pair, with pages and bytes: a device's id, `other`
-    /// for devices beyond what a row tells apart, `metadata` for the pool's own pages, `disk`. Without DRR all of it
-    /// would have come from disk.
-    fn print_heatmap(&self, out: &mut impl Write) -> fmt::Result {
-        line(out, format_args!("source target pages bytes"))?;
-        for layer in self.state.read().active.iter() {
-            let target = layer.id.0;
-            let row = layer.heat.row();
-            for heat in row.heats.iter().filter(|h| h.source != 0) {
-                let source = Layer::id_of(heat.source).0;
-                line(
-                    out,
-                    format_args!("{source} {target} {} {}", heat.pages, heat.bytes),
-                )?;
-            }
-            let metadata = layer.stats.get(Counter::MetaServedPages);
-            let from = [
-                ("other", row.other.pages, row.other.bytes),
-                (
-                    "metadata",
-                    metadata,
-                    layer.stats.get(Counter::MetaServedBytes),
-                ),
-                (
-                    "disk",
-                    layer.stats.get(Counter::MissPages),
-                    layer.stats.get(Counter::MissBytes),
-                ),
-            ];
-            for (source, pages, bytes) in from.iter().filter(|(_, pages, _)| *pages != 0) {
-                line(out, format_args!("{source} {target} {pages} {bytes}"))?;
-            }
-        }
-        Ok(())
     }
 }
 

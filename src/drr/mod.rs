@@ -20,8 +20,8 @@
 //!   of its read: an in-place end_io publishes before the target leaves the epoch, and a deferred one
 //!   before the bio is ended a second time, so a chunk is not even allocated again before
 //!   publications that rely on its old contents are over.
-//! - *Layers*: records of a layer that is removed are dropped after `alive` was cleared, and a
-//!   publication looks at it under the bucket's lock.
+//! - *Layers*: records of a layer that is removed are dropped after its `presence` was ended, and a
+//!   publication looks at that under the bucket's lock.
 //! - *Coalescing*: a read that waits for another one of the same pages is in no epoch meanwhile, and
 //!   afterwards is looked up and served like any other (coalesce.rs).
 //! - *Domains*: a record carries the domain that its layer was in, and is offered in that domain
@@ -51,6 +51,7 @@ use crate::units::{DevId, Ppn, Sectors};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
+pub(crate) mod bits;
 mod cache;
 pub(crate) mod coalesce;
 pub(crate) mod demand;
@@ -80,7 +81,7 @@ use peers::{AllPeers, Peers};
 use platform::now_ns;
 pub(crate) use record::{resume, ReadHook, Resume};
 use stats::{Stats, Tally};
-use table::Table;
+use table::{Presence, Table};
 
 /// Bits of a device's id.
 const ID_BITS: u32 = 24;
@@ -113,8 +114,8 @@ pub(crate) struct Layer {
     /// The device that file systems and readers see; its page cache holds this layer's sources.
     own: BlockDev,
     domain: AtomicU32,
-    /// Cleared, for good, when the layer is removed.
-    alive: AtomicBool,
+    /// Ended when the layer is removed.
+    presence: Presence,
     stats: Stats,
     /// From whom it was served.
     heat: Heatmap,
@@ -307,7 +308,7 @@ impl Drr {
                     | (u64::from(id.0) & ID_MASK),
                 own,
                 domain: AtomicU32::new(domain),
-                alive: AtomicBool::new(true),
+                presence: self.table.presence().ok_or(ENOMEM)?,
                 stats: Stats::new(),
                 heat: Heatmap::new(),
             },
@@ -320,8 +321,8 @@ impl Drr {
     /// A thin device is no longer active (rule 3: its records go). The caller has ended its I/O.
     /// Process context; sleeps.
     pub(crate) fn remove_layer(&self, layer: &Arc<Layer>) {
-        layer.alive.store(false, Ordering::SeqCst);
-        self.table.drop_layer(layer.serial);
+        layer.presence.end();
+        self.table.drop_layer(layer.serial, &layer.presence);
         self.state
             .write()
             .active
@@ -353,27 +354,36 @@ impl Drr {
     /// When this returns no read is served across the border any more. Process context; waits for an
     /// epoch.
     pub(crate) fn set_domain(&self, id: DevId, tag: &str) -> Result {
-        let mut state = self.state.write();
-        let before = state.domains.of(id.0);
-        let domain = state.domains.put(id.0, tag).map_err(|why| match why {
-            domains::Refused::Tag => EINVAL,
-            domains::Refused::TooMany => ENOSPC,
-            domains::Refused::NoMemory => ENOMEM,
-        })?;
-        if state.active.iter().any(|l| l.id == id) && !self.peers.join(domain) {
-            state.domains.put_back(id.0, before);
-            return Err(ENOMEM);
-        }
-        for layer in state.active.iter().filter(|l| l.id == id) {
-            if layer.domain.swap(domain, Ordering::SeqCst) != domain {
-                // First those being made: whoever takes a ticket after this sees the new domain.
-                self.table.cancel_all();
-                self.table.drop_layer(layer.serial);
-                // Nobody notes which of them this layer has read.
-                self.meta_pages.drop_all();
+        let moved = {
+            let mut state = self.state.write();
+            // There is one, but for a moment in which a new one takes the place of an old one.
+            let active = state.active.iter().filter(|l| l.id == id);
+            let mut moved = KVec::with_capacity(active.clone().count(), GFP_KERNEL)?;
+            for layer in active {
+                moved.push(layer.clone(), GFP_KERNEL)?;
             }
+            let before = state.domains.of(id.0);
+            let domain = state.domains.put(id.0, tag).map_err(|why| match why {
+                domains::Refused::Tag => EINVAL,
+                domains::Refused::TooMany => ENOSPC,
+                domains::Refused::NoMemory => ENOMEM,
+            })?;
+            if !moved.is_empty() && !self.peers.join(domain) {
+                state.domains.put_back(id.0, before);
+                return Err(ENOMEM);
+            }
+            moved.retain(|layer| layer.domain.swap(domain, Ordering::SeqCst) != domain);
+            moved
+        };
+        if !moved.is_empty() {
+            // First those being made: whoever takes a ticket after this sees the new domain.
+            self.table.cancel_all();
+            for layer in moved.iter() {
+                self.table.drop_layer(layer.serial, &layer.presence);
+            }
+            // Nobody notes which of them this layer has read.
+            self.meta_pages.drop_all();
         }
-        drop(state);
         // Reads that have begun may still be served from the domain of before.
         self.epochs.wait();
         Ok(())

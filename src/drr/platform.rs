@@ -63,3 +63,8 @@ pub(crate) fn boxed_waiting<T>(value: T) -> Option<Boxed<T>> {
 pub(crate) fn now_ns() -> u64 {
     u64::try_from(Monotonic::ktime_get()).unwrap_or(0)
 }
+
+/// Lets others run, whom a long work would keep from it. Process context; may sleep.
+pub(crate) fn pause() {
+    crate::dm::sync::pause();
+}

@@ -638,7 +638,7 @@ impl<'a> Walk<'a> {
 impl Drr {
     /// Makes the records of a batch, and counts how it went.
     pub(super) fn publish(&self, layer: &Layer, batch: &Batch, ticket: &Ticket, tally: &mut Tally) {
-        match self.table.publish(batch, ticket, &layer.alive) {
+        match self.table.publish(batch, ticket, &layer.presence) {
             Published::Recorded(n) => {
                 tally.add(Counter::RecordedPages, n);
                 self.cache.recorded(batch.key(), batch.domain());

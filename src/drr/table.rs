@@ -25,6 +25,10 @@
 //!    fetched before the write is either linked before the drop, and dropped, or refused.
 //!    The same holds for `drop_all` with the table's own generation, and for a removed layer with
 //!    its `alive` mark.
+//! 5. A bucket that is not in `occupied` is empty, and a layer has no groups in a block of buckets that is not in
+//!    its `touched`. A publication adds its bucket to both *before* it looks at generation and mark, and under
+//!    the bucket's lock; a drop raises the generation, or takes the mark away, before it looks at the
+//!    sets. So a publication that is not refused is seen by the drop, which then waits for the lock.
 //!
 //! Locks: one interrupt-safe spinlock a bucket, never two at once; nothing sleeps under it.
 //! Everything here may be called from any context but NMI.
@@ -32,7 +36,8 @@
 //! Pure: compiled by the kernel and by the host tests. Neighbours: platform.rs (allocation,
 //! lock), serve.rs and record.rs (users).
 
-use super::platform::{array, boxed, Array, Boxed, IrqLock};
+use super::bits::Bits;
+use super::platform::{array, boxed, pause, Array, Boxed, IrqLock};
 use super::shares::{Claim, Shares};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -50,12 +55,18 @@ const MIN_BUCKETS: usize = 64;
 const MAX_BUCKETS: usize = 1 << 20;
 /// Keys and domains that [`Table::copied`] tells of at once.
 pub(crate) const COPIED: usize = 8;
-/// Buckets that one insertion into a full table looks through for something of the domain that has most,
+/// Blocks of buckets that a layer's records are told apart by, at most.
+const MAX_BLOCKS: usize = 4096;
+/// Buckets that are looked through without a pause.
+const STRIDE: usize = 256;
+/// Buckets with groups that one insertion into a full table looks through for something of the domain that has most,
 /// and how many for something of any domain that has its share. At least twice the square root of what the table
 /// has is of such domains (one of them has its share, and all that the others lack), so that in
 /// the largest table one of 256 buckets has something of theirs.
 const EVICT_SCAN: usize = 64;
 const EVICT_SCAN_ALL: usize = 4096;
+/// ... and for each group that the system wants back, where that is more.
+const SHRINK_SCAN: usize = 16;
 
 /// Who recorded, and where in memory the pages are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -413,6 +424,29 @@ pub(crate) enum Published {
     NoMemory,
 }
 
+/// A layer's end, and where in the table its records may be.
+pub(crate) struct Presence {
+    /// Cleared, for good, when the layer is removed.
+    alive: AtomicBool,
+    /// Blocks of buckets in which it has recorded. Only grows.
+    touched: Bits,
+}
+
+impl Presence {
+    /// In a table of `blocks` blocks. `None` without memory. Process context.
+    pub(crate) fn new(blocks: usize) -> Option<Self> {
+        Some(Self {
+            alive: AtomicBool::new(true),
+            touched: Bits::new(blocks)?,
+        })
+    }
+
+    /// From here on nothing is recorded for the layer.
+    pub(crate) fn end(&self) {
+        self.alive.store(false, Ordering::SeqCst);
+    }
+}
+
 struct Bucket {
     head: Option<Boxed<Group>>,
 }
@@ -425,7 +459,11 @@ struct Slot {
 /// The access table of one pool.
 pub(crate) struct Table {
     slots: Array<Slot>,
+    /// Buckets that have groups.
+    occupied: Bits,
     shift: u32,
+    /// log2 of the buckets of a block.
+    block_shift: u32,
     seed: u64,
     max_bytes: AtomicUsize,
     groups: Shares,
@@ -586,7 +624,9 @@ impl Table {
         })?;
         Some(Self {
             slots,
+            occupied: Bits::new(buckets)?,
             shift: 64u32.saturating_sub(buckets.trailing_zeros()),
+            block_shift: (buckets / MAX_BLOCKS).checked_ilog2().unwrap_or(0),
             seed: seed | 1,
             max_bytes: AtomicUsize::new(max_bytes),
             groups: Shares::new()?,
@@ -609,6 +649,23 @@ impl Table {
         self.slots.get(self.number(key))
     }
 
+    /// Runs `f` on bucket `number`, of which groups may be taken.
+    fn thin<R>(&self, number: usize, f: impl FnOnce(&Slot, &mut Bucket) -> R) -> Option<R> {
+        let slot = self.slots.get(number)?;
+        Some(slot.bucket.with(|b| {
+            let r = f(slot, b);
+            if b.head.is_none() {
+                self.occupied.clear(number);
+            }
+            r
+        }))
+    }
+
+    /// A layer that has no records yet. `None` without memory. Process context.
+    pub(crate) fn presence(&self) -> Option<Presence> {
+        Presence::new(self.slots.len().checked_shr(self.block_shift)?)
+    }
+
     /// Groups that are linked now.
     pub(crate) fn groups(&self) -> usize {
         self.groups.total()
@@ -626,6 +683,7 @@ impl Table {
             .len()
             .saturating_mul(core::mem::size_of::<Slot>())
             .saturating_add(self.groups.bytes())
+            .saturating_add(self.slots.len() / 8)
     }
 
     /// Records dropped for lack of room so far.
@@ -720,6 +778,11 @@ impl Table {
         self.slots.len()
     }
 
+    /// The first bucket from `from` on that has groups.
+    pub(crate) fn next_bucket(&self, from: usize) -> Option<usize> {
+        self.occupied.next(from)
+    }
+
     /// The number of the bucket of key `key`, if some page of that has more than `n` records inside
     /// `domain`.
     pub(crate) fn bucket_with_copies(&self, key: u64, domain: u32, n: usize) -> Option<usize> {
@@ -792,7 +855,7 @@ impl Table {
     /// Generations only rise, so an equal sum (modulo 2^32 drops during one read) means that none
     /// of them has.
     fn generations(&self, first: u64, pages: u64) -> u32 {
-        let mut sum = self.generation.load(Ordering::Acquire);
+        let mut sum = self.generation.load(Ordering::SeqCst);
         for key in keys(first, pages) {
             if let Some(s) = self.slot(key) {
                 sum = sum.wrapping_add(s.generation.load(Ordering::Acquire));
@@ -801,19 +864,19 @@ impl Table {
         sum
     }
 
-    /// Makes the records of `batch`, unless a write (`ticket`) or the layer's end (`alive`)
+    /// Makes the records of `batch`, unless a write (`ticket`) or the layer's end (`owner`)
     /// came in between. They become the newest of their pages; of a page that has as many sources in their
     /// domain as are kept the oldest one goes that the batch was not copied from.
-    pub(crate) fn publish(&self, batch: &Batch, ticket: &Ticket, alive: &AtomicBool) -> Published {
+    pub(crate) fn publish(&self, batch: &Batch, ticket: &Ticket, owner: &Presence) -> Published {
         if batch.valid == 0 {
             return Published::Recorded(0);
         }
-        let published = self.publish_in(batch, ticket, alive, None);
+        let published = self.publish_in(batch, ticket, owner, None);
         if published != Published::NoMemory || !self.is_full() {
             return published;
         }
         match self.make_room(batch.id.domain) {
-            Some(memory) => self.publish_in(batch, ticket, alive, Some(memory)),
+            Some(memory) => self.publish_in(batch, ticket, owner, Some(memory)),
             None => Published::NoMemory,
         }
     }
@@ -823,17 +886,19 @@ impl Table {
         &self,
         batch: &Batch,
         ticket: &Ticket,
-        alive: &AtomicBool,
+        owner: &Presence,
         memory: Option<Boxed<Group>>,
     ) -> Published {
-        let Some(slot) = self.slot(batch.key) else {
-            return Published::NoMemory;
-        };
         let age = self.clock.fetch_add(1, Ordering::Relaxed);
-        slot.bucket.with(|b| {
-            // Under the lock: see invariant 4.
+        let number = self.number(batch.key);
+        let published = self.thin(number, |_, b| {
+            let block = number.checked_shr(self.block_shift).unwrap_or(0);
+            // Under the lock, and before the look: see invariants 4 and 5.
+            if !self.occupied.set(number) || !owner.touched.set(block) {
+                return Published::NoMemory;
+            }
             if self.generations(ticket.first, ticket.pages) != ticket.sum
-                || !alive.load(Ordering::Acquire)
+                || !owner.alive.load(Ordering::SeqCst)
             {
                 return Published::Cancelled;
             }
@@ -852,7 +917,8 @@ impl Table {
             b.push(group);
             self.bound_sources(b, batch);
             Published::Recorded(batch.valid.count_ones())
-        })
+        });
+        published.unwrap_or(Published::NoMemory)
     }
 
     /// A group of what is in `batch`, counted but not linked: in `memory`, or where there is room.
@@ -951,15 +1017,16 @@ impl Table {
         self.groups.gives(group.id.domain, claim)
     }
 
-    /// Takes the oldest group that `may_go` out of the first of the next buckets that has one.
+    /// Takes the oldest group that `may_go` out of the first of the next buckets that has one; looks at `buckets` of
+    /// those that have any.
     fn take_somewhere(
         &self,
         buckets: usize,
         may_go: impl Fn(&Group) -> bool,
     ) -> Option<Boxed<Group>> {
         for _ in 0..buckets.min(self.slots.len()) {
-            let taken = self.next_slot()?.bucket.with(|b| b.take_oldest(&may_go));
-            if let Some(group) = taken {
+            let number = self.next_occupied()?;
+            if let Some(group) = self.thin(number, |_, b| b.take_oldest(&may_go)).flatten() {
                 self.groups.sub(group.id.domain, 1);
                 self.count_evicted(&group);
                 return Some(group);
@@ -968,17 +1035,21 @@ impl Table {
         None
     }
 
-    fn next_slot(&self) -> Option<&Slot> {
-        let hand = self.hand.fetch_add(1, Ordering::Relaxed);
-        self.slots.get(hand.checked_rem(self.slots.len())?)
+    /// Steps to the next bucket that has groups. Those who do so at the same time may come to the same one, or pass
+    /// one over.
+    fn next_occupied(&self) -> Option<usize> {
+        let hand = self.hand.load(Ordering::Relaxed);
+        let next = self.occupied.next(hand).or_else(|| self.occupied.next(0))?;
+        self.hand.store(next.saturating_add(1), Ordering::Relaxed);
+        Some(next)
     }
 
     /// Gives `groups` groups back, of domains that have their share of what there is, old ones first as far as
-    /// buckets tell; how many it was.
+    /// buckets tell; how many it was. Looks at some buckets for each.
     pub(crate) fn shrink(&self, groups: usize) -> usize {
         let mut gone: usize = 0;
-        for _ in 0..self.slots.len().max(groups) {
-            if gone >= groups {
+        for _ in 0..groups.saturating_mul(SHRINK_SCAN).max(EVICT_SCAN_ALL) {
+            if gone >= groups || self.groups() == 0 {
                 break;
             }
             let claim = self.groups.claim(self.groups(), None);
@@ -992,8 +1063,7 @@ impl Table {
     /// Drops that very record, if it is still there as it was.
     pub(crate) fn forget(&self, ppn: u64, source: &Source) {
         let (key, n) = (key_of(ppn), slot_of(ppn));
-        let Some(slot) = self.slot(key) else { return };
-        slot.bucket.with(|b| {
+        self.thin(self.number(key), |_, b| {
             b.retain(&self.groups, |g| {
                 if g.key == key
                     && g.id.mapping == source.mapping
@@ -1034,8 +1104,7 @@ impl Table {
     /// Drops the records that lead to a folio.
     pub(crate) fn forget_folio(&self, frames: &Frames) {
         for key in keys(frames.ppn, frames.pages.into()) {
-            let Some(slot) = self.slot(key) else { continue };
-            slot.bucket.with(|b| {
+            self.thin(self.number(key), |_, b| {
                 b.retain(&self.groups, |g| {
                     if g.key == key && frames.are_of(g) {
                         g.valid &= !frames.led_to_by(g);
@@ -1051,7 +1120,7 @@ impl Table {
         let range = keys(first, pages);
         if range.end.saturating_sub(range.start) > self.slots.len() as u64 {
             // Longer than the table is wide: one pass over everything is cheaper.
-            self.generation.fetch_add(1, Ordering::AcqRel);
+            self.cancel_all();
             self.sweep(|g| {
                 g.valid &= !mask_of(g.key, first, pages);
                 g.valid != 0
@@ -1059,9 +1128,8 @@ impl Table {
             return;
         }
         for key in range {
-            let Some(slot) = self.slot(key) else { continue };
             let mask = mask_of(key, first, pages);
-            slot.bucket.with(|b| {
+            self.thin(self.number(key), |slot, b| {
                 slot.generation.fetch_add(1, Ordering::AcqRel);
                 b.retain(&self.groups, |g| {
                     if g.key == key {
@@ -1090,9 +1158,8 @@ impl Table {
             return;
         }
         for key in range {
-            let Some(slot) = self.slot(key) else { continue };
             let mask = mask_of(key, first, pages);
-            slot.bucket.with(|b| {
+            self.thin(self.number(key), |_, b| {
                 b.retain(&self.groups, |g| {
                     if g.key == key && g.id.layer == layer {
                         g.valid &= !mask;
@@ -1103,42 +1170,70 @@ impl Table {
         }
     }
 
-    /// Rule 3: drops all records of a layer. The caller has marked it as no longer alive, or called
-    /// [`Self::cancel_all`]: that every bucket's lock is taken, however empty the table is, makes a
-    /// publication see that, or be seen.
-    pub(crate) fn drop_layer(&self, layer: u64) {
-        self.sweep(|g| g.id.layer != layer);
+    /// Rule 3: drops all records of a layer, whose `owner` has ended, or [`Self::cancel_all`] was called
+    /// before (invariant 5). Costs what the layer has recorded. Process context; may sleep.
+    pub(crate) fn drop_layer(&self, layer: u64, owner: &Presence) {
+        let mut block = 0;
+        while let Some(n) = owner.touched.next(block) {
+            let first = n.checked_shl(self.block_shift).unwrap_or(usize::MAX);
+            let end = first.saturating_add(1usize.checked_shl(self.block_shift).unwrap_or(0));
+            self.sweep_between(first, end, |g| g.id.layer != layer);
+            block = n.saturating_add(1);
+            pause();
+        }
     }
 
     /// Cancels all records being made.
     pub(crate) fn cancel_all(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Drops everything, and cancels what is being made.
+    /// Drops everything, and cancels what is being made. Process context; may sleep.
     pub(crate) fn drop_all(&self) {
         self.cancel_all();
-        self.sweep(|_| false);
-    }
-
-    fn sweep(&self, mut keep: impl FnMut(&mut Group) -> bool) {
-        for slot in self.slots.iter() {
-            slot.bucket.with(|b| b.retain(&self.groups, &mut keep));
+        let mut first = 0;
+        while first < self.slots.len() {
+            let end = first.saturating_add(STRIDE);
+            self.sweep_between(first, end, |_| false);
+            first = end;
+            pause();
         }
     }
 
-    /// The number of records of one layer. Looks through the whole table: for messages.
-    pub(crate) fn records_of(&self, layer: u64) -> u64 {
-        let mut n: u64 = 0;
-        for slot in self.slots.iter() {
-            slot.bucket.with(|b| {
-                b.for_each(|g| {
-                    if g.id.layer == layer {
-                        n = n.saturating_add(u64::from(g.valid.count_ones()));
-                    }
+    fn sweep(&self, keep: impl FnMut(&mut Group) -> bool) {
+        self.sweep_between(0, self.slots.len(), keep);
+    }
+
+    /// Drops what `keep` says no for out of the buckets from `first` up to `end`.
+    fn sweep_between(&self, first: usize, end: usize, mut keep: impl FnMut(&mut Group) -> bool) {
+        let mut from = first;
+        while let Some(number) = self.occupied.next_below(from, end) {
+            self.thin(number, |_, b| b.retain(&self.groups, &mut keep));
+            from = number.saturating_add(1);
+        }
+    }
+
+    /// Counts the records of layers in one pass over the table: `counts` are layers, in their order, and numbers to be
+    /// added to. Process context; may sleep.
+    pub(crate) fn count_records(&self, counts: &mut [(u64, u64)]) {
+        let mut from = 0;
+        let mut seen: usize = 0;
+        while let Some(number) = self.occupied.next(from) {
+            from = number.saturating_add(1);
+            if let Some(slot) = self.slots.get(number) {
+                slot.bucket.with(|b| {
+                    b.for_each(|g| {
+                        let at = counts.binary_search_by_key(&g.id.layer, |(layer, _)| *layer);
+                        if let Some((_, n)) = at.ok().and_then(|at| counts.get_mut(at)) {
+                            *n = n.saturating_add(u64::from(g.valid.count_ones()));
+                        }
+                    });
                 });
-            });
+            }
+            seen = seen.saturating_add(1);
+            if seen % STRIDE == 0 {
+                pause();
+            }
         }
-        n
     }
 }

@@ -207,6 +207,11 @@ void drr_rwsem_free(struct rw_semaphore *sem)
 	kfree(sem);
 }
 
+void drr_pause(void)
+{
+	cond_resched();
+}
+
 struct srcu_struct *drr_srcu_new(void)
 {
 	struct srcu_struct *ssp = kzalloc(sizeof(*ssp), GFP_KERNEL);

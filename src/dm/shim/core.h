@@ -25,6 +25,8 @@ unsigned int drr_bdev_dma_alignment(struct block_device *bdev);
 struct rw_semaphore *drr_rwsem_new(const void *key);
 void drr_rwsem_free(struct rw_semaphore *sem);
 
+void drr_pause(void);
+
 struct srcu_struct *drr_srcu_new(void);
 void drr_srcu_free(struct srcu_struct *ssp);
 int drr_srcu_down_read(struct srcu_struct *ssp);

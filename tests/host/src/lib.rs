@@ -15,6 +15,8 @@ pub mod drr {
     //! The pure files of src/drr.
     pub mod platform;
 
+    #[path = "../../../../src/drr/bits.rs"]
+    pub mod bits;
     #[path = "../../../../src/drr/coalesce.rs"]
     pub mod coalesce;
     #[path = "../../../../src/drr/demand.rs"]
@@ -40,6 +42,8 @@ pub mod drr {
     #[path = "../../../../src/drr/table.rs"]
     pub mod table;
 
+    #[cfg(test)]
+    mod bits_tests;
     #[cfg(test)]
     mod coalesce_tests;
     #[cfg(test)]

@@ -10,10 +10,10 @@
 use super::coalesce::{Lead, Start};
 use super::metapages::{sectors_of, MetaPages};
 use super::peers::AllPeers;
-use super::table::{Batch, Frames, Page, Published, Source, Table, Ticket, GROUP_BYTES};
+use super::table::{Batch, Frames, Page, Presence, Published, Source, Table, Ticket, GROUP_BYTES};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::LazyLock;
 
 /// The domain that observes, and how many there are.
 const HERE: u32 = 2;
@@ -23,7 +23,8 @@ const LAYERS: u64 = 6;
 const PAGES: u64 = 96;
 const MS: u64 = 1_000_000;
 
-static ALIVE: AtomicBool = AtomicBool::new(true);
+/// All the layers'.
+static ALIVE: LazyLock<Presence> = LazyLock::new(|| Presence::new(4096).unwrap());
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -332,7 +333,7 @@ impl Pool {
                 String::new()
             }
             Op::Remove { layer } => {
-                self.table.drop_layer(serial(domain, layer));
+                self.table.drop_layer(serial(domain, layer), &ALIVE);
                 String::new()
             }
             Op::ThinOut { ppn } => self.thin_out(domain, ppn),

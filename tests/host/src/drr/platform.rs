@@ -93,6 +93,10 @@ pub(crate) fn now_ns() -> u64 {
     BEGUN.with(|b| u64::try_from(b.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
+pub(crate) fn pause() {
+    assert!(!LOCKED.get(), "this thread holds a lock");
+}
+
 /// What stands for the vector registers of this thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vectors {

@@ -2,21 +2,25 @@
 
 use super::platform::{set_out_of_memory, while_allocating};
 use super::table::{
-    Batch, Frames, Known, Page, Published, Source, Table, COPIED, GROUP_BYTES, GROUP_PAGES,
-    MAX_SOURCES,
+    Batch, Frames, Known, Page, Presence, Published, Source, Table, COPIED, GROUP_BYTES,
+    GROUP_PAGES, MAX_SOURCES,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::{mpsc, Arc};
+use std::sync::{mpsc, Arc, LazyLock};
 use std::time::Duration;
 
 /// Pages of the model's data device: a few groups.
 const PAGES: u64 = 80;
 const ROOMY: usize = 1 << 22;
 
-static ALIVE: AtomicBool = AtomicBool::new(true);
-static DEAD: AtomicBool = AtomicBool::new(false);
+/// All the layers' of all the tests' tables.
+static ALIVE: LazyLock<Presence> = LazyLock::new(|| Presence::new(4096).unwrap());
+static DEAD: LazyLock<Presence> = LazyLock::new(|| {
+    let presence = Presence::new(4096).unwrap();
+    presence.end();
+    presence
+});
 
 /// The model: for each group key the layers' groups, newest first; written down as the rules say,
 /// without buckets, bits or lists.
@@ -304,7 +308,7 @@ proptest! {
                     model.drop_where(|g, p| g.layer == layer && in_range(p, first, len));
                 }
                 Op::DropLayer(layer) => {
-                    table.drop_layer(layer);
+                    table.drop_layer(layer, &ALIVE);
                     model.drop_where(|g, _| g.layer == layer);
                 }
                 Op::DropAll => {
@@ -339,10 +343,12 @@ proptest! {
                     }
                 }
             }
-            for layer in 1..7 {
+            let mut counts: Vec<_> = (1..7).map(|layer| (layer, 0)).collect();
+            table.count_records(&mut counts);
+            for (layer, counted) in counts {
                 let n: usize = model.keys.values().flatten()
                     .filter(|g| g.layer == layer).map(|g| g.pages.len()).sum();
-                prop_assert_eq!(table.records_of(layer), n as u64);
+                prop_assert_eq!(counted, n as u64);
             }
         }
     }
@@ -760,7 +766,7 @@ fn a_layer_that_moves_beside_the_first_publication_leaves_nothing_behind() {
             .send(std::thread::spawn(move || {
                 other.cancel_all();
                 begun.send(()).unwrap();
-                other.drop_layer(1);
+                other.drop_layer(1, &ALIVE);
             }))
             .unwrap();
         has_begun.recv().unwrap();
