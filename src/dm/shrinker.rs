@@ -80,13 +80,14 @@ unsafe extern "C" fn scan<T: Shrink>(ctx: *mut c_void, n: usize) -> usize {
     unsafe { &*ctx.cast::<T>() }.shrink(n)
 }
 
-/// The same, for what is charged to memory control groups: they ask when they are at limits of their own.
+/// The same, for what is charged to memory control groups: they ask when they are at limits of their own. And for what
+/// only somebody else can give back, later.
 pub(crate) trait ShrinkGroups: Send + Sync + 'static {
-    /// Things that could be given back now.
-    fn count(&self) -> usize;
+    /// Things that can be asked for, now, by `group` if it asks. What was asked for already does not count.
+    fn count(&self, group: Option<Group>) -> usize;
 
-    /// Gives back `n` of them, of those charged to `group` if it asks; how many were.
-    fn shrink(&self, n: usize, group: Option<Group>) -> usize;
+    /// Has `n` of them given back soon, of those charged to `group` if it asks; whether more may be asked for.
+    fn ask(&self, n: usize, group: Option<Group>) -> bool;
 }
 
 /// A registration for as long as it lives.
@@ -117,7 +118,7 @@ impl<T: ShrinkGroups> GroupShrinker<T> {
                 pool.len(),
                 name.as_char_ptr(),
                 Some(count_groups::<T>),
-                Some(scan_groups::<T>),
+                Some(ask_groups::<T>),
                 ctx,
             )
         };
@@ -144,20 +145,17 @@ impl<T: ShrinkGroups> Drop for GroupShrinker<T> {
 /// # Safety
 ///
 /// `ctx` is the address of a live `T`.
-unsafe extern "C" fn count_groups<T: ShrinkGroups>(ctx: *mut c_void) -> usize {
+unsafe extern "C" fn count_groups<T: ShrinkGroups>(ctx: *mut c_void, group: usize) -> usize {
+    let group = Some(group).filter(|g| *g != 0);
     // SAFETY: the function's contract, kept by `GroupShrinker`.
-    unsafe { &*ctx.cast::<T>() }.count()
+    unsafe { &*ctx.cast::<T>() }.count(group)
 }
 
 /// # Safety
 ///
 /// `ctx` is the address of a live `T`.
-unsafe extern "C" fn scan_groups<T: ShrinkGroups>(
-    ctx: *mut c_void,
-    n: usize,
-    group: usize,
-) -> usize {
+unsafe extern "C" fn ask_groups<T: ShrinkGroups>(ctx: *mut c_void, n: usize, group: usize) -> bool {
     let group = Some(group).filter(|g| *g != 0);
     // SAFETY: the function's contract, kept by `GroupShrinker`.
-    unsafe { &*ctx.cast::<T>() }.shrink(n, group)
+    unsafe { &*ctx.cast::<T>() }.ask(n, group)
 }

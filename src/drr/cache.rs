@@ -160,25 +160,27 @@ impl Cache {
 
 /// What is told here leaves a moment later, and where it is looked for nobody waits.
 impl ShrinkGroups for Cache {
-    fn count(&self) -> usize {
-        if self.may_have_copies() {
-            self.table.groups().saturating_mul(GROUP_PAGES)
-        } else {
-            0
-        }
-    }
-
-    fn shrink(&self, n: usize, group: Option<Group>) -> usize {
+    fn count(&self, group: Option<Group>) -> usize {
         if !self.may_have_copies() {
             return 0;
         }
-        match group {
-            None => self.demand.ask_for_all(n),
-            Some(group) if self.demand.ask_for_group(group, n, now_ns()) => {}
-            Some(_) => return 0,
+        let room = match group {
+            None => self.demand.room_for_all(),
+            Some(group) => self.demand.room_for_group(group, now_ns()),
+        };
+        room.min(self.table.groups().saturating_mul(GROUP_PAGES))
+    }
+
+    fn ask(&self, n: usize, group: Option<Group>) -> bool {
+        let heard = self.may_have_copies()
+            && match group {
+                None => self.demand.ask_for_all(n),
+                Some(group) => self.demand.ask_for_group(group, n, now_ns()),
+            };
+        if heard {
+            self.walk();
         }
-        self.walk();
-        n
+        heard
     }
 }
 

@@ -3,7 +3,8 @@
 //! Who wants copies to leave, and how many pages: the system, and memory control groups that are at limits
 //! of their own.
 //!
-//! Asked in the middle of reclaim, answered by a worker. A group of which nothing could leave is not
+//! Asked in the middle of reclaim, answered by a worker later. So no more is asked for than the worker has before it,
+//! up to a bound: reclaim that goes on asks again. A group of which nothing could leave is not
 //! heard again for a while: its reclaim would have the whole table looked through each time.
 //!
 //! Pure: compiled by the kernel and by the host tests.
@@ -15,6 +16,10 @@ pub(crate) const GROUPS: usize = 8;
 /// How long a group is not heard when nothing of it could leave, in nanoseconds.
 pub(crate) const QUIET_NS: u64 = 1_000_000_000;
 
+/// Pages that the system, and that a group, can have asked for and not got yet: 256 MiB, and 4 MiB.
+pub(crate) const MAX_FOR_ALL: usize = 65_536;
+pub(crate) const MAX_FOR_GROUP: usize = 1024;
+
 /// A memory control group's name: only compared. 0: none.
 pub(crate) type Group = usize;
 
@@ -23,6 +28,13 @@ struct Asked {
     group: Group,
     pages: usize,
     quiet_until: u64,
+}
+
+impl Asked {
+    /// Whether somebody else may have its place.
+    fn is_free(&self, now_ns: u64) -> bool {
+        self.pages == 0 && self.quiet_until <= now_ns
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -40,17 +52,37 @@ impl Demand {
         Self(IrqLock::new(State::default()))
     }
 
-    /// The system wants pages back. Any context but NMI.
-    pub(crate) fn ask_for_all(&self, pages: usize) {
-        self.0.with(|s| s.all = s.all.saturating_add(pages));
+    /// How many more pages the system may ask for. Any context but NMI.
+    pub(crate) fn room_for_all(&self) -> usize {
+        self.0.with(|s| MAX_FOR_ALL.saturating_sub(s.all))
+    }
+
+    /// How many more pages a group may ask for. Any context but NMI.
+    pub(crate) fn room_for_group(&self, group: Group, now_ns: u64) -> usize {
+        self.0
+            .with(|s| match s.groups.iter().find(|a| a.group == group) {
+                Some(asked) if asked.quiet_until > now_ns => 0,
+                Some(asked) => MAX_FOR_GROUP.saturating_sub(asked.pages),
+                None if s.groups.iter().any(|a| a.is_free(now_ns)) => MAX_FOR_GROUP,
+                None => 0,
+            })
+    }
+
+    /// The system wants pages back; whether it is heard. Any context but NMI.
+    pub(crate) fn ask_for_all(&self, pages: usize) -> bool {
+        self.0.with(|s| {
+            let heard = s.all < MAX_FOR_ALL;
+            s.all = s.all.saturating_add(pages).min(MAX_FOR_ALL);
+            heard
+        })
     }
 
     /// A group wants pages of its own back; whether it is heard. Any context but NMI.
     pub(crate) fn ask_for_group(&self, group: Group, pages: usize, now_ns: u64) -> bool {
         self.0.with(|s| {
             let known = s.groups.iter().position(|a| a.group == group);
-            let free = |a: &Asked| a.pages == 0 && a.quiet_until <= now_ns;
-            let Some(n) = known.or_else(|| s.groups.iter().position(free)) else {
+            let free = || s.groups.iter().position(|a| a.is_free(now_ns));
+            let Some(n) = known.or_else(free) else {
                 return false;
             };
             let Some(asked) = s.groups.get_mut(n) else {
@@ -62,10 +94,10 @@ impl Demand {
                     ..Asked::default()
                 };
             }
-            if asked.quiet_until > now_ns {
+            if asked.quiet_until > now_ns || asked.pages >= MAX_FOR_GROUP {
                 return false;
             }
-            asked.pages = asked.pages.saturating_add(pages);
+            asked.pages = asked.pages.saturating_add(pages).min(MAX_FOR_GROUP);
             true
         })
     }

@@ -75,8 +75,8 @@ struct drr_cgroup_shrinker {
 	struct list_lru tokens;
 	struct kmem_cache *cache;
 	char *cache_name;
-	size_t (*count)(void *ctx);
-	size_t (*scan)(void *ctx, size_t n, unsigned long cgroup);
+	size_t (*count)(void *ctx, unsigned long cgroup);
+	bool (*ask)(void *ctx, size_t n, unsigned long cgroup);
 	void *ctx;
 };
 
@@ -121,7 +121,7 @@ static unsigned long drr_cgroup_shrinker_count(struct shrinker *shrinker,
 {
 	struct drr_cgroup_shrinker *s = shrinker->private_data;
 	struct mem_cgroup *group = drr_asking_group(sc);
-	unsigned long n = min_t(size_t, s->count(s->ctx), SHRINK_EMPTY - 1);
+	unsigned long n = min_t(size_t, s->count(s->ctx, (unsigned long)group), SHRINK_EMPTY - 1);
 
 	if (list_lru_count_one(&s->tokens, DRR_TOKEN_NODE, sc->memcg) > DRR_TOKENS_MAX) {
 		struct drr_token_walk walk = { .cache = s->cache, .keep = 1 };
@@ -141,22 +141,22 @@ static unsigned long drr_cgroup_shrinker_scan(struct shrinker *shrinker,
 					      struct shrink_control *sc)
 {
 	struct drr_cgroup_shrinker *s = shrinker->private_data;
-	size_t freed = s->scan(s->ctx, sc->nr_to_scan, (unsigned long)drr_asking_group(sc));
 
-	return freed ? freed : SHRINK_STOP;
+	/* Nothing is free yet: a work sees to that. Else drop_caches asks until nothing is freed any more. */
+	return s->ask(s->ctx, sc->nr_to_scan, (unsigned long)drr_asking_group(sc)) ? 0 : SHRINK_STOP;
 }
 
 struct drr_cgroup_shrinker *
 drr_cgroup_shrinker_new(const char *pool, size_t pool_len, const char *name,
-			size_t (*count)(void *ctx),
-			size_t (*scan)(void *ctx, size_t n, unsigned long cgroup), void *ctx)
+			size_t (*count)(void *ctx, unsigned long cgroup),
+			bool (*ask)(void *ctx, size_t n, unsigned long cgroup), void *ctx)
 {
 	struct drr_cgroup_shrinker *s = kzalloc(sizeof(*s), GFP_KERNEL);
 
 	if (!s)
 		return NULL;
 	s->count = count;
-	s->scan = scan;
+	s->ask = ask;
 	s->ctx = ctx;
 	s->cache_name = kasprintf(GFP_KERNEL, "drr_token-%.*s", (int)pool_len, pool);
 	if (!s->cache_name)
@@ -172,10 +172,12 @@ drr_cgroup_shrinker_new(const char *pool, size_t pool_len, const char *name,
 	s->shrinker->count_objects = drr_cgroup_shrinker_count;
 	s->shrinker->scan_objects = drr_cgroup_shrinker_scan;
 	/*
-	 * What a pass of reclaim asks for is a 2,048th of the whole, and nothing if
-	 * that is less than a batch; usually that is 128 (mm/shrinker.c).
+	 * What can be had again without the disk: each pass of reclaim asks for half of
+	 * it, in batches of 128 (mm/shrinker.c). Otherwise the first passes, which are
+	 * all that a group with page cache of its own makes, would ask for a 2,048th,
+	 * and that is less than a batch.
 	 */
-	s->shrinker->batch = 1;
+	s->shrinker->seeks = 0;
 	s->shrinker->private_data = s;
 	shrinker_register(s->shrinker);
 	return s;

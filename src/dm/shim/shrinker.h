@@ -15,8 +15,8 @@ void drr_shrinker_free(struct drr_shrinker *s);
 struct drr_cgroup_shrinker;
 struct drr_cgroup_shrinker *
 drr_cgroup_shrinker_new(const char *pool, size_t pool_len, const char *name,
-			size_t (*count)(void *ctx),
-			size_t (*scan)(void *ctx, size_t n, unsigned long cgroup), void *ctx);
+			size_t (*count)(void *ctx, unsigned long cgroup),
+			bool (*ask)(void *ctx, size_t n, unsigned long cgroup), void *ctx);
 void drr_cgroup_shrinker_note(struct drr_cgroup_shrinker *s);
 void drr_cgroup_shrinker_free(struct drr_cgroup_shrinker *s);
 

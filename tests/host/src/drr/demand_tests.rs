@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::demand::{Demand, Wanted, GROUPS, QUIET_NS};
+use super::demand::{Demand, Wanted, GROUPS, MAX_FOR_ALL, MAX_FOR_GROUP, QUIET_NS};
 
 /// Lets `pages` of `group` leave, if they may; whether they did.
 fn leaves(demand: &Demand, group: usize, pages: usize) -> bool {
@@ -90,6 +90,40 @@ fn places_are_for_those_who_want_something() {
     assert!(demand.ask_for_group(200, 1, QUIET_NS));
     demand.left(&before);
     assert!(demand.wanted().by_group(200));
+}
+
+/// What is asked for already does not count: who is told of nothing more does not ask.
+#[test]
+fn no_more_is_asked_for_than_can_be_given_soon() {
+    let demand = Demand::new();
+    assert_eq!(demand.room_for_all(), MAX_FOR_ALL);
+    assert!(demand.ask_for_all(MAX_FOR_ALL - 1));
+    assert_eq!(demand.room_for_all(), 1);
+    assert!(demand.ask_for_all(128));
+    assert_eq!(demand.room_for_all(), 0);
+    assert!(!demand.ask_for_all(1), "enough");
+    assert!(leaves(&demand, 0, MAX_FOR_ALL), "no more than that");
+    assert!(demand.wanted().is_nothing());
+    assert_eq!(demand.room_for_all(), MAX_FOR_ALL);
+
+    assert_eq!(demand.room_for_group(7, 0), MAX_FOR_GROUP);
+    assert!(demand.ask_for_group(7, MAX_FOR_GROUP - 2, 0));
+    assert_eq!(demand.room_for_group(7, 0), 2);
+    assert_eq!(demand.room_for_group(8, 0), MAX_FOR_GROUP);
+    assert!(demand.ask_for_group(7, 128, 0));
+    assert_eq!(demand.room_for_group(7, 0), 0);
+    assert!(!demand.ask_for_group(7, 1, 0), "enough");
+    assert!(leaves(&demand, 7, MAX_FOR_GROUP));
+    assert!(!leaves(&demand, 7, 1), "no more than that");
+
+    assert!(demand.ask_for_group(7, 1, 0));
+    demand.give_up(100);
+    assert_eq!(demand.room_for_group(7, 200), 0, "not heard");
+    assert_eq!(demand.room_for_group(7, 100 + QUIET_NS), MAX_FOR_GROUP);
+    for group in 10..10 + GROUPS {
+        demand.ask_for_group(group, 1, 100 + QUIET_NS);
+    }
+    assert_eq!(demand.room_for_group(100, 100 + QUIET_NS), 0, "no place");
 }
 
 #[test]
