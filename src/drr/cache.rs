@@ -24,7 +24,7 @@ use super::{
     demand::{Demand, Group, Wanted},
     platform::now_ns,
     stats::{Counter, Tally},
-    table::{Frames, Known, Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
+    table::{Frames, Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
     Drr, Layer,
 };
 use crate::dm::{
@@ -306,7 +306,6 @@ impl Drr {
                     domain,
                     keep,
                     wanted: &mut *wanted,
-                    known: Known::nothing(),
                     locked: false,
                     tally: Tally::new(),
                 };
@@ -331,30 +330,26 @@ struct Thinning<'a> {
     keep: usize,
     /// Whose copies may leave, and which have.
     wanted: &'a mut Wanted,
-    /// What the table says of the page in hand, and of the pages around it.
-    known: Known,
     /// A copy was locked: its reader is at it.
     locked: bool,
     tally: Tally,
 }
 
 impl Thinning<'_> {
-    /// Lets the best copies of a page stay, and whatever is in use.
+    /// Lets the best copies of a page stay, and whatever is in use. In a frame of its own.
+    #[inline(never)]
     fn page(&mut self, ppn: u64) {
-        self.drr.table.look_up(ppn, self.domain, &mut self.known);
-        if self.known.count() <= self.keep {
+        let sources = self.drr.table.sources(ppn, self.domain);
+        if sources.len() <= self.keep {
             return;
         }
         // Only looked at, one after the other: they are unlocked again. Newest first.
         let mut copies: [Option<(Source, Use)>; MAX_SOURCES] = [None; MAX_SOURCES];
         let mut len: usize = 0;
-        for n in 0..MAX_SOURCES {
-            let Some(source) = self.known.source(n) else {
-                break;
-            };
-            if let Some((_, usage)) = self.look(ppn, &source) {
+        for source in sources.iter() {
+            if let Some((_, usage)) = self.look(ppn, source) {
                 if let Some(copy) = copies.get_mut(len) {
-                    *copy = Some((source, usage));
+                    *copy = Some((*source, usage));
                     len = len.saturating_add(1);
                 }
             }
@@ -412,7 +407,6 @@ impl Thinning<'_> {
         self.tally.add(Counter::CacheDroppedPages, usage.pages);
         self.wanted.gone(usage.group, usage.pages as usize);
         self.drr.table.forget_folio(&folio);
-        self.known.forget();
         true
     }
 }

@@ -63,8 +63,11 @@ impl Drr {
     /// Handles a message; `None` when it is not one of these. `out` takes the reply.
     pub(crate) fn message(&self, argv: &[&str], out: &mut impl Write) -> Option<Result> {
         let done = match argv {
-            // A reply that is cut short is still a reply.
-            ["stats"] => Ok(self.print_stats(out).unwrap_or(())),
+            ["stats"] => {
+                // A reply that is cut short is still a reply.
+                let _ = self.print_stats(out);
+                Ok(())
+            }
             ["stats", "reset"] => self.reset_stats(),
             ["layers"] => Listed::of(self).map(|l| l.print(self, out, false).unwrap_or(())),
             ["layers", "json"] => Listed::of(self).map(|l| l.print(self, out, true).unwrap_or(())),

@@ -225,6 +225,7 @@ impl Drr {
 
     /// Copies metadata that the disk returned into the pool's own pages. Any context but NMI, before the
     /// bio is ended.
+    #[inline(never)]
     pub(super) fn keep_metadata(
         &self,
         layer: &Layer,

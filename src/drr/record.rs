@@ -249,6 +249,8 @@ impl Drr {
         }
     }
 
+    /// In a frame of its own.
+    #[inline(never)]
     fn record(&self, layer: &Layer, read: &InFlight, ticket: &Ticket, tally: &mut Tally) {
         // `None` only when the hook was moved out of its bio, which nobody does.
         let Some(mut pieces) = read.armed.pieces() else {
@@ -310,7 +312,8 @@ impl Drr {
     }
 
     /// Compares what could have been served with what the disk returned. The disk's bytes are in
-    /// place already, so they win by themselves.
+    /// place already, so they win by themselves. In a frame of its own.
+    #[inline(never)]
     fn compare(&self, layer: &Layer, read: &InFlight, tally: &mut Tally) {
         for copied in read.end.copies.iter() {
             let Some(mut pieces) = read.armed.pieces() else {

@@ -15,7 +15,7 @@ use super::{
     platform::now_ns,
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
-    table::{Batch, Known, Page, Published, Source, Ticket, MAX_SOURCES},
+    table::{Batch, Known, Page, Published, Source, Ticket},
     Drr, Layer, ReadOutcome,
 };
 use crate::dm::{
@@ -112,17 +112,7 @@ impl Drr {
         let mut tried = false;
         let known = self.table.present(first, layer.domain());
         if known & (1u16 << (first & 15)) != 0 {
-            let mut walk = Walk::new(self, layer, ticket, &mut *tally);
-            let mut pieces = Pieces::of(bio);
-            while let Some(part) = Part::new(phys, done, total) {
-                if !walk.serve_part(part, &mut pieces) {
-                    break;
-                }
-                done = done.saturating_add(part.len);
-            }
-            walk.publish();
-            walk.count_heat();
-            tried = walk.tried;
+            (done, tried) = self.serve_prefix(layer, bio, phys, ticket, tally);
         }
         if done != 0 {
             if let Some(peers) = self.peers_of(layer) {
@@ -146,6 +136,34 @@ impl Drr {
         }
         let keep = self.wanted(layer, bio, phys, ticket, tally);
         self.lead_or_follow(layer, bio, phys, keep, patient, tally)
+    }
+
+    /// Fills what siblings' memory has of the beginning of a bio: how many bytes, and whether the part that comes
+    /// then had records.
+    ///
+    /// A frame of its own: nobody else below it needs that much of the stack.
+    #[inline(never)]
+    fn serve_prefix(
+        &self,
+        layer: &Layer,
+        bio: &Bio,
+        phys: Sectors,
+        ticket: Ticket,
+        tally: &mut Tally,
+    ) -> (u32, bool) {
+        let total = bio.bytes();
+        let mut done: u32 = 0;
+        let mut walk = Walk::new(self, layer, ticket, tally);
+        let mut pieces = Pieces::of(bio);
+        while let Some(part) = Part::new(phys, done, total) {
+            if !walk.serve_part(part, &mut pieces) {
+                break;
+            }
+            done = done.saturating_add(part.len);
+        }
+        walk.publish();
+        walk.count_heat();
+        (done, walk.tried)
     }
 
     /// Sends a read to disk, so that others can follow it if it is to be kept; unless, `patient`, it
@@ -227,7 +245,8 @@ impl Drr {
     }
 
     /// Fills all of a bio from siblings' memory; whether it is: if not it is for the disk, whatever
-    /// of it has been filled. Process context; does not sleep.
+    /// of it has been filled. Process context; does not sleep. In a frame of its own.
+    #[inline(never)]
     pub(super) fn serve_whole(
         &self,
         layer: &Arc<Layer>,
@@ -383,7 +402,8 @@ impl Drr {
     }
 
     /// With verify on: proven copies of all pages that could be served, to be compared when the
-    /// disk has answered.
+    /// disk has answered. In a frame of its own.
+    #[inline(never)]
     fn copy_for_verify(
         &self,
         layer: &Layer,
@@ -490,10 +510,9 @@ impl<'a> Walk<'a> {
     fn serve_part(&mut self, part: Part, pieces: &mut Pieces<'_>) -> bool {
         let domain = self.layer.domain();
         self.drr.table.look_up(part.ppn, domain, &mut self.known);
-        self.tried = self.known.source(0).is_some();
-        if !self.tried {
-            return false;
-        }
+        let source = self.known.source();
+        self.tried = source.is_some();
+        let Some(source) = source else { return false };
         if part.is_whole() {
             let mut ahead = pieces.clone();
             let own = ahead
@@ -501,22 +520,29 @@ impl<'a> Walk<'a> {
                 .and_then(|piece| ahead.own(&piece, self.layer.own));
             if let Some(mut own) = own {
                 *pieces = ahead;
-                return self.first_that(|walk, source| walk.serve_own(part, source, &mut own));
+                return self.serve_own(part, &source, &mut own)
+                    || self.other_that(part.ppn, &source, &mut |walk, source| {
+                        walk.serve_own(part, source, &mut own)
+                    });
             }
         }
-        self.first_that(|walk, source| walk.serve_bounced(part, source, pieces))
+        self.serve_bounced(part, &source, pieces)
+            || self.other_that(part.ppn, &source, &mut |walk, source| {
+                walk.serve_bounced(part, source, pieces)
+            })
     }
 
-    /// Whether one of the sources serves; the newest are tried first.
-    fn first_that(&mut self, mut serves: impl FnMut(&mut Self, &Source) -> bool) -> bool {
-        for n in 0..MAX_SOURCES {
-            match self.known.source(n) {
-                Some(source) if serves(self, &source) => return true,
-                Some(_) => {}
-                None => break,
-            }
-        }
-        false
+    /// Whether another source than the one that was `tried` serves; the newest are tried first.
+    #[inline(never)]
+    fn other_that(
+        &mut self,
+        ppn: u64,
+        tried: &Source,
+        serves: &mut dyn FnMut(&mut Self, &Source) -> bool,
+    ) -> bool {
+        let sources = self.drr.table.sources(ppn, self.layer.domain());
+        let mut others = sources.iter().filter(|s| *s != tried);
+        others.any(|source| serves(self, source))
     }
 
     /// Straight into a page of the layer's own page cache, which nobody sees before the bio

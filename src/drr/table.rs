@@ -117,22 +117,23 @@ impl Sources {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, Source> {
         self.items.get(..self.len).unwrap_or(&[]).iter()
     }
 }
 
-/// What the table says of a page, for who goes through those of a key one after the other: looked up once
-/// for all of them. It grows old meanwhile, which weak records may.
+/// One record of a page, for who goes through the pages of a key one after the other: they mostly have theirs in
+/// one group, which is looked up once and copied. It grows old meanwhile, which weak records may.
 pub(crate) struct Known {
     /// The key, and the domain.
     key: Option<(u64, u32)>,
     /// The page in hand.
     slot: usize,
-    len: usize,
-    groups: [KnownGroup; MAX_SOURCES],
-    /// The key has more groups than have room here: these are the sources of the page in hand.
-    more: Option<Sources>,
+    group: KnownGroup,
 }
 
 /// The records of a [`Group`].
@@ -161,37 +162,16 @@ impl Known {
         Self {
             key: None,
             slot: 0,
-            len: 0,
-            groups: [KnownGroup::default(); MAX_SOURCES],
-            more: None,
+            group: KnownGroup::default(),
         }
     }
 
-    /// Record number `n` of the page that was looked up last, counted from the newest.
-    pub(crate) fn source(&self, n: usize) -> Option<Source> {
-        if let Some(sources) = &self.more {
-            return sources.iter().nth(n).copied();
+    /// A record of the page that was looked up last, if it has any.
+    pub(crate) fn source(&self) -> Option<Source> {
+        if self.group.valid & bit(self.slot) == 0 {
+            return None;
         }
-        self.having().nth(n)?.source(self.slot)
-    }
-
-    /// How many records that page has, [`MAX_SOURCES`] at most.
-    pub(crate) fn count(&self) -> usize {
-        match &self.more {
-            Some(sources) => sources.iter().len(),
-            None => self.having().count(),
-        }
-    }
-
-    fn having(&self) -> impl Iterator<Item = &KnownGroup> {
-        let bit = bit(self.slot);
-        let groups = self.groups.iter().take(self.len);
-        groups.filter(move |g| g.valid & bit != 0)
-    }
-
-    /// Looks the records up anew when they are asked for next.
-    pub(crate) fn forget(&mut self) {
-        self.key = None;
+        self.group.source(self.slot)
     }
 }
 
@@ -567,11 +547,22 @@ impl Bucket {
     }
 
     fn for_each(&self, mut f: impl FnMut(&Group)) {
+        self.find(|group| {
+            f(group);
+            false
+        });
+    }
+
+    /// The first group that `wanted` accepts.
+    fn find(&self, mut wanted: impl FnMut(&Group) -> bool) -> Option<&Group> {
         let mut link = &self.head;
         while let Some(group) = link {
-            f(group);
+            if wanted(group) {
+                return Some(group);
+            }
             link = &group.next;
         }
+        None
     }
 
     /// Whether some page of key `key` has more than `n` records inside `domain`.
@@ -729,48 +720,30 @@ impl Table {
         out
     }
 
-    /// Looks the records of page `ppn` inside `domain` up, which `known` tells of then. The table is asked
-    /// once for pages of one key that come one after the other.
+    /// Looks a record of page `ppn` inside `domain` up, which `known` tells of then: the newest, or that of the group
+    /// which the page before had one of.
     pub(crate) fn look_up(&self, ppn: u64, domain: u32, known: &mut Known) {
         let key = key_of(ppn);
         known.slot = slot_of(ppn);
-        if known.key != Some((key, domain)) {
-            known.more = None;
-            if !self.know(key, domain, known) {
-                known.more = Some(Sources::default());
-            }
+        let bit = bit(known.slot);
+        if known.key == Some((key, domain)) && known.group.valid & bit != 0 {
+            return;
         }
-        if known.more.is_some() {
-            known.more = Some(self.sources(ppn, domain));
-        }
-    }
-
-    /// Whether there was room for all groups of the key.
-    fn know(&self, key: u64, domain: u32, known: &mut Known) -> bool {
         known.key = Some((key, domain));
-        known.len = 0;
+        known.group.valid = 0;
         if self.groups() == 0 {
-            return true;
+            return;
         }
-        let Some(s) = self.slot(key) else { return true };
-        let mut room = true;
+        let Some(s) = self.slot(key) else { return };
         s.bucket.with(|b| {
-            b.for_each(|g| {
-                if g.key != key || g.id.domain != domain || g.valid == 0 {
-                    return;
-                }
-                let Some(place) = known.groups.get_mut(known.len) else {
-                    room = false;
-                    return;
-                };
-                place.id = g.id;
-                place.valid = g.valid;
-                place.pfn = g.pfn;
-                place.hash = g.hash;
-                known.len = known.len.saturating_add(1);
-            });
+            let newest = b.find(|g| g.key == key && g.id.domain == domain && g.valid & bit != 0);
+            if let Some(g) = newest {
+                known.group.id = g.id;
+                known.group.valid = g.valid;
+                known.group.pfn = g.pfn;
+                known.group.hash = g.hash;
+            }
         });
-        room
     }
 
     /// The number of buckets.
@@ -1231,7 +1204,8 @@ impl Table {
                 });
             }
             seen = seen.saturating_add(1);
-            if seen % STRIDE == 0 {
+            if seen >= STRIDE {
+                seen = 0;
                 pause();
             }
         }

@@ -2,7 +2,7 @@
 
 //! `cargo xtask lint`: formatting, lints as errors, and the rule that `unsafe` stays in src/dm.
 
-use crate::{build, cache, host, kernel, paths, proc, ui};
+use crate::{build, cache, frames, host, kernel, paths, proc, ui};
 use anyhow::{bail, Context, Result};
 use proc_macro2::{TokenStream, TokenTree};
 use std::fs;
@@ -58,6 +58,7 @@ pub fn run(args: Args) -> Result<i32> {
             "rustc and clippy: module, the kernel's set",
             module_lints(&args.kernel),
         );
+        check("stack frames of the read path", stack_frames(&args.kernel));
     }
     if failed.is_empty() {
         return Ok(0);
@@ -102,9 +103,7 @@ fn module_format() -> Result<()> {
 /// Builds the module once more, apart from the real build, with clippy as its compiler and warnings as errors.
 fn module_lints(name: &str) -> Result<()> {
     let kernel = kernel::ensure(name)?;
-    let dir = paths::target()
-        .join("module")
-        .join(format!("{}-lint", kernel.release));
+    let dir = lint_dir(&kernel);
     let _lock = cache::lock(&dir.join("lock"))?;
     build::sync_sources(&dir)?;
     let work = dir.join("work");
@@ -127,6 +126,19 @@ fn module_lints(name: &str) -> Result<()> {
     }
     step.done();
     Ok(())
+}
+
+/// Where the module is built for its lints.
+fn lint_dir(kernel: &kernel::Kernel) -> PathBuf {
+    paths::target()
+        .join("module")
+        .join(format!("{}-lint", kernel.release))
+}
+
+/// Measures what that build has left.
+fn stack_frames(name: &str) -> Result<()> {
+    let kernel = kernel::ensure(name)?;
+    frames::check(&lint_dir(&kernel).join("work/src/main.o"))
 }
 
 /// Looks for `unsafe` in every Rust file outside of the C-facing folder.

@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod emulator;
 mod figures;
+mod frames;
 mod guest_test;
 mod heatmap;
 mod host;

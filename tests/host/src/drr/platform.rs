@@ -13,6 +13,7 @@ thread_local! {
     static WHILE_ALLOCATING: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
     static VECTORS: Cell<Vectors> = const { Cell::new(Vectors::Absent) };
     static LOCKED: Cell<bool> = const { Cell::new(false) };
+    static LOCKS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Lets every allocation of this thread fail, or succeed again.
@@ -135,6 +136,13 @@ pub(crate) fn carry_less_sums(
     true
 }
 
+/// How often this thread takes a lock while `f` runs.
+pub(crate) fn locks_taken(f: impl FnOnce()) -> usize {
+    let before = LOCKS.get();
+    f();
+    LOCKS.get() - before
+}
+
 pub(crate) struct IrqLock<T>(Mutex<T>);
 
 impl<T> IrqLock<T> {
@@ -145,6 +153,7 @@ impl<T> IrqLock<T> {
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // Two at once are a bug: fail instead of hanging, now or one day.
         assert!(!LOCKED.replace(true), "this thread holds a lock already");
+        LOCKS.set(LOCKS.get() + 1);
         let r = f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
         LOCKED.set(false);
         r
