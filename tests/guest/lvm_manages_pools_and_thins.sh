@@ -1,36 +1,12 @@
 #!/bin/sh
 # LVM makes a pool, thins and snapshots on the drop-in names, extends data and metadata, deactivates with its thin_check, and removes all.
 # vm: timeout=300 mem=1024 smp=2
-#
-# LVM knows dm-thin's names alone; TARGETS=stock shows the same on dm-thin.
-if [ "${TARGETS:-drr}" = drr ]; then
-    TARGETS=dropin
-fi
-# shellcheck source=tests/guest/lib.sh
 . "$TESTS/lib.sh"
+. "$TESTS/lvm_lib.sh"
 
 load_side "$TARGETS"
 a=$(disk 192 discard=1)
 b=$(disk 64 discard=1)
-# No udevd here: LVM makes its nodes itself. Devices of null_blk are unknown to it, and no list of devices is kept.
-lvm() {
-    lv_command=$1
-    shift
-    LVM_SUPPRESS_FD_WARNINGS=1 command lvm "$lv_command" --config "devices { types=[\"nullb\",16] use_devicesfile=0 scan=[\"/dev\"]
-        filter=[\"a|^$a\$|\",\"a|^$b\$|\",\"r|.*|\"] external_device_info_source=\"none\" obtain_device_list_from_udev=0 }
-        activation { udev_sync=0 udev_rules=0 verify_udev_operations=1 monitoring=0 } backup { backup=0 archive=0 }" \
-        "$@" >"$W/lvm" 2>&1 || {
-        cat "$W/lvm"
-        fail "lvm $lv_command $*"
-    }
-    if grep -iE 'error|fail|corrupt|needs.check' "$W/lvm"; then
-        fail "lvm $lv_command $* complains"
-    fi
-}
-# field NAME FIELD: of a pool's status in LVM's hands.
-field() {
-    dmsetup status "$1" | awk -v n="$2" '{ print $(n + 3) }'
-}
 
 lvm vgcreate --physicalextentsize 1m --setautoactivation n vg "$a" "$b"
 lvm lvcreate --type thin-pool --size 48m --poolmetadatasize 4m --chunksize 64k --zero y --name pool vg "$a"
