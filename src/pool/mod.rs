@@ -3,15 +3,15 @@
 //! A pool: what its table's devices, its thin devices and its works share.
 //!
 //! A [`Pool`] outlives single tables: a reload of the pool, and every active thin device, uses
-//! the one object, which the [`Table`] of all pools finds by mapped device or metadata device
-//! and takes down with its last user. `target` is the pool as device-mapper sees it, `worker`
+//! the one object, which the [`Table`] of all pools (`table`) finds by mapped device or metadata
+//! device and takes down with its last user. `target` is the pool as device-mapper sees it, `worker`
 //! the thread that inserts mappings, `space` allocation, commit and modes, `messages` what they
 //! say.
 //!
 //! # Lock order
 //!
-//! `changing` > `Table::pools` > `mode_lock` > `control` > `thins` > `devices` > the metadata's
-//! lock > the spin locks (each a leaf). Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
+//! `changing` > `mode_lock` > `control` > `thins` > `devices` > the metadata's lock > the spin locks (each
+//! a leaf). `Table::pools` is a leaf, too. Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
 //! with `mode_lock`, `control`, `thins`, the metadata's lock or a spin lock held.
 
 pub(crate) mod args;
@@ -20,8 +20,11 @@ pub(crate) mod mode;
 pub(crate) mod roster;
 pub(crate) mod space;
 mod stack;
+mod table;
 pub(crate) mod target;
 pub(crate) mod worker;
+
+pub(crate) use table::Table;
 
 use crate::{
     dm::{
@@ -159,7 +162,7 @@ pub(crate) struct Params {
 
 impl Pool {
     /// Opens (or formats) the metadata and sets everything up; no I/O flows before a resume.
-    fn new(
+    pub(super) fn new(
         md: MappedDev,
         metadata_dev: BlockDev,
         data_dev: BlockDev,
@@ -257,7 +260,7 @@ impl Pool {
     }
 
     /// Ends the pool's works for good, so that nothing refers to the pool but its users.
-    fn shut_down(&self) {
+    pub(super) fn shut_down(&self) {
         self.waker.disarm();
         self.no_space_timeout.disarm();
         self.follower_watch.disarm();
@@ -425,117 +428,5 @@ impl Pool {
         if let Some(t) = self.control.read().table {
             t.event();
         }
-    }
-}
-
-struct Entry {
-    pool: Arc<Pool>,
-    /// Tables that use the pool: its own and those of its thin devices.
-    users: usize,
-}
-
-/// All pools of the module.
-pub(crate) struct Table {
-    pools: RwSem<KVec<Entry>>,
-    pub(crate) params: Params,
-}
-
-/// What a pool's table asks for.
-pub(crate) struct Request {
-    pub(crate) md: MappedDev,
-    pub(crate) metadata_dev: BlockDev,
-    pub(crate) data_dev: BlockDev,
-    pub(crate) chunk_sectors: u64,
-    pub(crate) features: PoolFeatures,
-    pub(crate) drr: bool,
-}
-
-impl Table {
-    /// No pools.
-    pub(crate) fn new(params: Params) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                pools: RwSem::new(KVec::new())?,
-                params,
-            },
-            GFP_KERNEL,
-        )?)
-    }
-
-    /// Finds the pool that a table means, or makes it, and counts a user. Says whether it was
-    /// made. The rules of use are dm-thin's: one pool for a metadata device, and a pool's
-    /// devices stay.
-    fn find_or_create(&self, want: &Request) -> Result<(Arc<Pool>, bool), CtrError> {
-        let mut pools = self.pools.write();
-        for e in pools.iter_mut() {
-            let same_md = e.pool.md == want.md;
-            let same_meta = e.pool.metadata_dev == want.metadata_dev;
-            let same_data = e.pool.data_dev == want.data_dev;
-            let refused = match (same_meta, same_data, same_md) {
-                (true, true, true) => {
-                    e.users = e.users.saturating_add(1);
-                    return Ok((e.pool.clone(), false));
-                }
-                (true, _, false) => (EBUSY, c"metadata device already in use by a pool"),
-                (true, false, true) => (EBUSY, c"data device already in use by a pool"),
-                (false, true, false) => (EBUSY, c"data device already in use by a pool"),
-                (false, _, true) => (EINVAL, c"different pool cannot replace a pool"),
-                (false, false, false) => continue,
-            };
-            return Err(CtrError::new(refused.0, refused.1));
-        }
-        // Room first: after the pool exists nothing may fail.
-        pools
-            .reserve(1, GFP_KERNEL)
-            .map_err(|_| CtrError::new(ENOMEM, c"Error allocating memory for pool"))?;
-        let pool = Pool::new(
-            want.md,
-            want.metadata_dev,
-            want.data_dev,
-            want.chunk_sectors,
-            want.features,
-            want.drr,
-            self.params,
-        )?;
-        let entry = Entry {
-            pool: pool.clone(),
-            users: 1,
-        };
-        if pools.push(entry, GFP_KERNEL).is_err() {
-            pool.shut_down();
-            return Err(CtrError::new(ENOMEM, c"Error allocating memory for pool"));
-        }
-        Ok((pool, true))
-    }
-
-    /// The pool of a mapped device, with a user counted.
-    pub(crate) fn find(&self, md: MappedDev) -> Option<Arc<Pool>> {
-        let mut pools = self.pools.write();
-        let e = pools.iter_mut().find(|e| e.pool.md == md)?;
-        e.users = e.users.saturating_add(1);
-        Some(e.pool.clone())
-    }
-
-    /// Counts a user less; with the last one the pool goes.
-    pub(crate) fn put(&self, pool: Arc<Pool>) {
-        let mut pools = self.pools.write();
-        let mut gone = None;
-        for (i, e) in pools.iter_mut().enumerate() {
-            if core::ptr::eq(&*e.pool, &*pool) {
-                e.users = e.users.saturating_sub(1);
-                if e.users == 0 {
-                    gone = Some(i);
-                }
-                break;
-            }
-        }
-        if let Some(i) = gone {
-            if let Ok(e) = pools.remove(i) {
-                e.pool.shut_down();
-            }
-        }
-        // The last reference goes while `pools` is held: whoever opens the metadata device next
-        // finds it closed.
-        drop(pool);
     }
 }

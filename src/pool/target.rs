@@ -6,7 +6,8 @@ use super::{
     args::{parse_pool, write_features, Names, PoolArgsError, PoolFeatures},
     flag,
     mode::Mode,
-    Pool, Request, Table,
+    table::Request,
+    Pool, Table,
 };
 use crate::{
     dm::{
