@@ -70,11 +70,12 @@ impl Disk for RawDisk {
         Ok(r)
     }
 
-    fn prefetch(&mut self, block: u64) {
-        if block < self.blocks {
-            // SAFETY: live by the type invariant.
-            unsafe { bindings::dm_bufio_prefetch(self.client.as_ptr(), block, 1) };
-        }
+    fn prefetch(&mut self, first: u64, blocks: u32) {
+        let there = self.blocks.saturating_sub(first);
+        let n = c_uint::try_from(there).unwrap_or(c_uint::MAX).min(blocks);
+        // The library plugs the device meanwhile, so that neighbours are one request.
+        // SAFETY: live by the type invariant.
+        unsafe { bindings::dm_bufio_prefetch(self.client.as_ptr(), first, n) };
     }
 
     fn checksum(&self, bytes: &[u8], xor: u32) -> u32 {

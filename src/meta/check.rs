@@ -16,14 +16,17 @@
 //!    goes with it. No node but a root leaf is empty.
 //! 3. No block has more references than its count says, and all counts are well formed.
 //! 4. Mappings name chunks that the data space map has, counted at least as often as mapped, and
-//!    no time stamp lies in the future.
+//!    no time stamp is beyond [`format::TIME_MAX`].
 //!
-//! Counts that are too high only leak, and are left to thin_check. Chunks of pools with more than
-//! [`TALLY_MAX`] chunks are not tallied: there (4) is the bound alone.
+//! Counts that are too high only leak, and are left to thin_check. Figures that thin_check does not
+//! compare may be wrong, for released tools write such: how much is free is told in [`Findings`], and
+//! so is the latest time stamp, below which the pool's clock must not be. Chunks of pools with more
+//! than [`TALLY_MAX`] chunks are not tallied: there (4) is the bound alone.
 //!
 //! Neighbours: `dm::rawdisk` reads the blocks, `meta::Metadata` asks before it opens. Pure:
 //! compiled by the kernel and by the host tests.
 
+use super::figures::Correction;
 use super::format::{
     self, bytes, u32_at, u64_at, Details, Root, Superblock, BLOCK_SIZE, MAX_BLOCKS,
 };
@@ -44,6 +47,8 @@ pub(crate) const INDEX_XOR: u32 = 160_478;
 pub(super) const NODE_HEADER: usize = 32;
 pub(super) const INTERNAL: u32 = 1;
 pub(super) const LEAF: u32 = 2;
+/// Entries of a list that are read ahead at a time.
+const AHEAD: usize = 64;
 /// A count above this could overflow by being raised.
 const COUNT_MAX: u32 = 1 << 31;
 
@@ -52,8 +57,8 @@ pub(crate) trait Disk {
     type Error;
     /// Shows a block of [`BLOCK_SIZE`] bytes.
     fn read<R>(&mut self, block: u64, f: impl FnOnce(&[u8]) -> R) -> Result<R, Self::Error>;
-    /// Starts to read a block that will be asked for.
-    fn prefetch(&mut self, block: u64);
+    /// Starts to read so many blocks in a row that will be asked for.
+    fn prefetch(&mut self, first: u64, blocks: u32);
     /// The library's checksum.
     fn checksum(&self, bytes: &[u8], xor: u32) -> u32;
 }
@@ -88,7 +93,7 @@ pub(crate) enum Wrong {
     Chunk,
     /// Fewer mappings of a chunk are counted than exist.
     ChunkCount,
-    /// A time stamp in the future.
+    /// A time stamp that does not fit in a mapping.
     Time,
     /// The metadata snapshot is no superblock.
     Snapshot,
@@ -105,9 +110,12 @@ pub(crate) enum Failure<E> {
 /// What was found besides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Findings {
-    /// Metadata blocks that the space map calls free but cannot find: its index says that their
-    /// bitmap has none.
-    pub(crate) hidden: u64,
+    /// What the metadata space map's figure of free blocks is worth.
+    pub(crate) metadata: Correction,
+    /// What the data space map's figure of free chunks is worth.
+    pub(crate) data: Correction,
+    /// The latest time stamp: a repaired superblock may be behind its devices.
+    pub(crate) time: u32,
     /// Blocks that were visited.
     pub(crate) visited: u64,
 }
@@ -229,6 +237,20 @@ struct Tally {
     many: u64,
     /// Free ones that the library would find.
     usable: u64,
+    /// Places past the end of the map that it would not find after growth.
+    lost_to_growth: u64,
+}
+
+impl Tally {
+    /// What the root's figure is worth. Released tools are wrong by leaks and by single blocks, so
+    /// more than the map has places is damage, with which nothing could be calculated.
+    fn correction(&self, root: &MapRoot) -> Result<Correction, Wrong> {
+        if root.allocated.abs_diff(self.used) > root.blocks {
+            return Err(Wrong::Index);
+        }
+        let told = root.blocks.wrapping_sub(root.allocated);
+        Ok(Correction::new(told, self.usable, self.lost_to_growth))
+    }
 }
 
 /// Count and mappings found, two bits each, of every chunk.
@@ -282,10 +304,10 @@ struct Check<'a, D> {
     /// What each block is used for; 0: nothing yet.
     tags: Array<u8>,
     todo: Array<Visit>,
+    /// Blocks to be read ahead, in order.
+    ahead: Array<u64>,
     buffer: Array<u8>,
     chunks: Chunks,
-    /// The present.
-    time: u32,
     findings: Findings,
 }
 
@@ -336,6 +358,47 @@ impl<D: Disk> Check<'_, D> {
         if u32_at(&self.buffer, 0) != Some(sum) {
             return Err(damage(block, Wrong::Checksum));
         }
+        Ok(())
+    }
+
+    /// Notes a block that is to be read ahead.
+    fn note_ahead(&mut self, block: u64) -> Outcome<(), D> {
+        let at = self.ahead.partition_point(|b| *b < block);
+        if insert(&mut self.ahead, at, block) {
+            Ok(())
+        } else {
+            Err(Failure::NoMemory)
+        }
+    }
+
+    /// Starts to read the blocks in `ahead` that exist, neighbours in one go.
+    fn read_ahead(&mut self) {
+        let end = u64::try_from(self.counts.len()).unwrap_or(u64::MAX);
+        let blocks = self.ahead.iter().copied().filter(|b| *b < end);
+        for (first, end) in format::Runs::new(blocks) {
+            let n = u32::try_from(end.saturating_sub(first)).unwrap_or(u32::MAX);
+            self.disk.prefetch(first, n);
+        }
+        self.ahead.clear();
+    }
+
+    /// Reads ahead in a list of blocks, of which the one at `at` comes next.
+    fn ahead_of<T>(
+        &mut self,
+        at: u64,
+        list: &Array<T>,
+        block: impl Fn(&T) -> u64,
+    ) -> Outcome<(), D> {
+        let Some(at) = usize::try_from(at).ok().filter(|at| at % AHEAD == 0) else {
+            return Ok(());
+        };
+        // The first time for two steps, so that one is always under way.
+        let from = if at == 0 { 0 } else { at.saturating_add(AHEAD) };
+        let to = at.saturating_add(2 * AHEAD).min(list.len());
+        for entry in list.get(from..to).unwrap_or(&[]) {
+            self.note_ahead(block(entry))?;
+        }
+        self.read_ahead();
         Ok(())
     }
 
@@ -514,7 +577,7 @@ impl<D: Disk> Check<'_, D> {
                 .map_or(v.high, |next| next.saturating_sub(1));
             let first = self.refer(block, kind, height);
             if first.map_err(|wrong| damage(v.block, wrong))? {
-                self.disk.prefetch(block);
+                self.note_ahead(block)?;
                 let visit = Visit {
                     block,
                     low,
@@ -528,6 +591,7 @@ impl<D: Disk> Check<'_, D> {
         if let Some(added) = self.todo.get_mut(begin..) {
             added.reverse();
         }
+        self.read_ahead();
         Ok(())
     }
 
@@ -554,9 +618,16 @@ impl<D: Disk> Check<'_, D> {
                 }
                 each(s, i, count);
             }
-            tally.usable = tally
-                .usable
-                .saturating_add(u64::from(entry.free).min(found));
+            let usable = u64::from(entry.free).min(found);
+            tally.usable = tally.usable.saturating_add(usable);
+            let past = (limit..BITMAP_ENTRIES)
+                .filter(|i| bitmap_count(block, *i) == 0 && *i >= u64::from(entry.none_free_before))
+                .count();
+            let past = u64::try_from(past).unwrap_or(0).saturating_add(found);
+            let gained = u64::from(entry.free).min(past).saturating_sub(usable);
+            tally.lost_to_growth = tally
+                .lost_to_growth
+                .saturating_add((BITMAP_ENTRIES - limit).saturating_sub(gained));
         });
         Ok(())
     }
@@ -577,9 +648,10 @@ impl<D: Disk> Check<'_, D> {
             if self.count(entry.block).is_none() {
                 return Err(damage(root.bitmaps, Wrong::Pointer));
             }
-            self.disk.prefetch(entry.block);
+            self.note_ahead(entry.block)?;
             push(&mut index, entry)?;
         }
+        self.read_ahead();
         let mut tally = Tally::default();
         for (i, entry) in (0u64..).zip(index.iter()) {
             let first = i.saturating_mul(BITMAP_ENTRIES);
@@ -591,11 +663,8 @@ impl<D: Disk> Check<'_, D> {
                 }
             })?;
         }
-        if tally.used != root.allocated {
-            return Err(damage(root.bitmaps, Wrong::Index));
-        }
-        let free = root.blocks.saturating_sub(root.allocated);
-        self.findings.hidden = free.saturating_sub(tally.usable);
+        let correction = tally.correction(root);
+        self.findings.metadata = correction.map_err(|wrong| damage(root.bitmaps, wrong))?;
         // Whoever is "three or more" so far has its count in this tree.
         self.own(format::SUPERBLOCK_LOCATION, Kind::Superblock)?;
         self.own(root.bitmaps, Kind::Index)?;
@@ -651,24 +720,16 @@ impl<D: Disk> Check<'_, D> {
         }
         let mut tally = Tally::default();
         for (i, entry) in (0u64..).zip(index.iter()) {
+            self.ahead_of(i, &index, |e| e.block)?;
             self.own(entry.block, Kind::Bitmap)?;
-            // What follows is read meanwhile.
-            let ahead = usize::try_from(i)
-                .ok()
-                .and_then(|i| i.checked_add(64))
-                .and_then(|i| index.get(i));
-            if let Some(ahead) = ahead.filter(|e| self.count(e.block).is_some()) {
-                self.disk.prefetch(ahead.block);
-            }
             let first = i.saturating_mul(BITMAP_ENTRIES);
             let limit = root.blocks.saturating_sub(first).min(BITMAP_ENTRIES);
             self.bitmap(entry, limit, &mut tally, |s, at, count| {
                 s.chunks.set_count(first.saturating_add(at), count);
             })?;
         }
-        if tally.used != root.allocated {
-            return Err(damage(root.bitmaps, Wrong::Index));
-        }
+        let correction = tally.correction(root);
+        self.findings.data = correction.map_err(|wrong| damage(root.bitmaps, wrong))?;
         let mut many = tally.many;
         self.walk(Kind::DataCounts, root.counts, |s, key, value| {
             let count = u32_at(value, 0).ok_or(Wrong::Layout)?;
@@ -692,9 +753,11 @@ impl<D: Disk> Check<'_, D> {
         self.walk(Kind::Details, details, |s, _, value| {
             let value = bytes(value, 0).ok_or(Wrong::Layout)?;
             let d = Details::decode(&value).ok_or(Wrong::Layout)?;
-            if d.creation_time > s.time || d.snapshotted_time > s.time {
+            let time = d.creation_time.max(d.snapshotted_time);
+            if time > format::TIME_MAX {
                 return Err(Wrong::Time);
             }
+            s.findings.time = s.findings.time.max(time);
             Ok(())
         })?;
         let mut roots = Array::new();
@@ -708,15 +771,14 @@ impl<D: Disk> Check<'_, D> {
         if !memory {
             return Err(Failure::NoMemory);
         }
-        for root in roots.iter() {
+        for (i, root) in (0u64..).zip(roots.iter()) {
+            self.ahead_of(i, &roots, |root| *root)?;
             self.walk(Kind::Device, *root, |s, _, value| {
                 let (chunk, time) = format::unpack(u64_at(value, 0).ok_or(Wrong::Layout)?);
                 if chunk >= s.chunks.count {
                     return Err(Wrong::Chunk);
                 }
-                if time > s.time {
-                    return Err(Wrong::Time);
-                }
+                s.findings.time = s.findings.time.max(time);
                 if !s.chunks.map(chunk) {
                     return Err(Wrong::ChunkCount);
                 }
@@ -762,14 +824,24 @@ pub(crate) fn check<D: Disk>(disk: &mut D, sb: &Superblock) -> Outcome<Findings,
         refs: array(n, |_| 0).ok_or(Failure::NoMemory)?,
         tags: array(n, |_| 0).ok_or(Failure::NoMemory)?,
         todo: Array::new(),
+        ahead: Array::new(),
         buffer: array(BLOCK_SIZE, |_| 0).ok_or(Failure::NoMemory)?,
         chunks: Chunks {
             count: 0,
             nibbles: None,
         },
-        time: sb.time,
-        findings: Findings::default(),
+        findings: Findings {
+            time: sb.time,
+            ..Findings::default()
+        },
     };
+    for root in [metadata.bitmaps, metadata.counts, data.bitmaps, data.counts]
+        .into_iter()
+        .chain([sb.mapping_root, sb.details_root])
+    {
+        c.note_ahead(root)?;
+    }
+    c.read_ahead();
     c.metadata_map(&metadata)?;
     c.data_map(&data)?;
     c.devices(sb.mapping_root, sb.details_root)?;

@@ -121,6 +121,19 @@ pub(crate) fn set_checksum(block: &mut [u8], checksum: u32) -> Option<()> {
     put(block, at::CSUM, &checksum.to_le_bytes())
 }
 
+/// Tells superblocks from each other: a hash of all but the block's number and checksum.
+pub(crate) fn fingerprint(block: &[u8]) -> u64 {
+    let fields = block.get(at::FLAGS..at::LOCATION).unwrap_or(&[]);
+    let rest = block.get(at::LOCATION.saturating_add(8)..).unwrap_or(&[]);
+    // FNV-1a.
+    fields
+        .iter()
+        .chain(rest)
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| {
+            (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
 /// Whether a block was never written.
 pub(crate) fn is_zero(block: &[u8]) -> bool {
     block.iter().all(|b| *b == 0)

@@ -37,6 +37,7 @@ pub(crate) mod check;
 mod delete;
 pub(crate) mod descent;
 mod devices;
+pub(crate) mod figures;
 pub(crate) mod format;
 pub(crate) mod freed;
 mod held;
@@ -49,8 +50,9 @@ use crate::dm::{
     rawdisk::RawDisk,
     sync::{RwSem, WriteGuard},
 };
+use crate::drr::platform::now_ns;
 use crate::units::{Chunk, DevId, VChunk};
-use check::Failure;
+use check::{Failure, Findings};
 use devices::{Device, Devices};
 use format::{Changing, Details, Fault, Superblock};
 use held::Held;
@@ -68,6 +70,8 @@ const BLOCKS_MIN: u64 = 8;
 const RANGE_MAX: u64 = 1024;
 /// Blocks that are read at once before a lookup.
 const BROUGHT_IN: usize = 32;
+/// An inspection that takes longer is told of in the log.
+const SLOW_INSPECTION_MS: u64 = 1000;
 /// Freed chunks that I/O may still touch, passed over in the search for another.
 const MAX_PASSED_OVER: u32 = 128;
 
@@ -87,16 +91,24 @@ fn because(phrase: &'static CStr) -> impl FnOnce(Error) -> OpenError {
     move |errno| OpenError { errno, phrase }
 }
 
-/// Refuses what the library must not be let loose on; how many free blocks it cannot find.
-fn inspect(dev: BlockDev, sb: &Superblock) -> Result<u64, OpenError> {
+/// Refuses what the library must not be let loose on.
+fn inspect(dev: BlockDev, sb: &Superblock) -> Result<Findings, OpenError> {
     let refused = c"Metadata is damaged (run thin_check)";
     let mut disk = RawDisk::new(dev).map_err(because(c"Cannot read metadata"))?;
+    let begin = now_ns();
     match check::check(&mut disk, sb) {
-        Ok(findings) => Ok(findings.hidden),
+        Ok(findings) => {
+            let ms = now_ns().saturating_sub(begin) / 1_000_000;
+            if ms > SLOW_INSPECTION_MS {
+                let n = findings.visited;
+                pr_info!("inspected {n} blocks of metadata in {ms} ms\n");
+            }
+            Ok(findings)
+        }
         Err(Failure::Read(e)) => Err(because(c"Cannot read metadata")(e)),
         Err(Failure::NoMemory) => Err(because(c"No memory to inspect the metadata")(ENOMEM)),
         Err(Failure::Damage { block, wrong }) => {
-            pr_err!("metadata block {block} is damaged: {wrong:?}; run thin_check\n");
+            pr_err!("metadata block {block} is damaged: {wrong:?}; run thin_check, or thin_repair where that finds nothing\n");
             Err(because(refused)(pdata::eilseq()))
         }
     }
@@ -218,9 +230,8 @@ struct State {
     recent: Recent,
     /// Metadata blocks kept back for commits.
     reserve: u64,
-    /// Free metadata blocks that the library cannot find, as far as the index on the disk was
-    /// wrong when it was opened: part of the reserve.
-    hidden: u64,
+    /// What the inspection found out about the space maps' figures and the clock.
+    found: Findings,
     threshold: Option<u64>,
     /// Flushed before each commit.
     data: Option<BlockDev>,
@@ -229,6 +240,10 @@ struct State {
     dirty: bool,
     /// Invariant 1.
     spoiled: bool,
+    /// The superblock that was read or committed last ([`format::fingerprint`]).
+    committed: u64,
+    /// The one that was written last, whether or not the device has taken it.
+    written: Atomic<u64>,
     /// needs_check is set, but could not be written to the disk yet.
     unmarked: bool,
     /// Mappings inserted so far.
@@ -274,14 +289,26 @@ impl State {
 
     /// Metadata blocks that can be allocated, beyond what commits may need.
     fn free_metadata(&mut self) -> Result<u64> {
-        Ok(self.store.free_blocks()?.saturating_sub(self.reserve))
+        Ok(self.free_blocks()?.saturating_sub(self.reserve))
+    }
+
+    /// Metadata blocks that the library can find.
+    fn free_blocks(&mut self) -> Result<u64> {
+        let (told, all) = (self.store.free_blocks()?, self.store.blocks()?);
+        Ok(self.found.metadata.free(told, all))
+    }
+
+    /// Chunks that the library can find.
+    fn free_chunks(&mut self) -> Result<u64> {
+        let (told, all) = (self.store.free_chunks()?, self.store.chunks()?);
+        Ok(self.found.data.free(told, all))
     }
 
     /// Refuses changes (ENOSPC) that could use up what the commit needs. This also keeps them
     /// from running out of blocks half-way, which would spoil the transaction, and after which
     /// the library forgets to unlock a node (dm-btree.c, split_two_into_three, 7.2).
     fn roomy(&mut self) -> Result {
-        if self.store.free_blocks()? < self.reserve / 2 {
+        if self.free_blocks()? < self.reserve / 2 {
             return Err(ENOSPC);
         }
         Ok(())
@@ -290,10 +317,20 @@ impl State {
     /// Takes the state over from the committed superblock and the store that is open on it.
     fn load(&mut self) -> Result {
         let at = format::SUPERBLOCK_LOCATION;
-        let sb = self.store.superblock(at, Superblock::decode)?.ok_or(EIO)?;
-        self.sb = sb.changing();
+        let look = |block: &[u8]| (Superblock::decode(block), format::fingerprint(block));
+        let (sb, fingerprint) = self.store.superblock(at, look)?;
+        self.sb = sb.ok_or(EIO)?.changing();
+        self.committed = fingerprint;
+        self.written.store(fingerprint, Relaxed);
+        // A clock behind its devices would take for unshared what the next snapshot shares.
+        self.sb.time = self.sb.time.max(self.found.time);
         self.set_reserve();
         Ok(())
+    }
+
+    fn set_threshold(&mut self, blocks: u64) -> Result {
+        let told = self.found.metadata.told(blocks);
+        self.store.set_threshold(told)
     }
 
     fn set_reserve(&mut self) {
@@ -301,8 +338,7 @@ impl State {
         self.reserve = self
             .store
             .blocks()
-            .map_or(RESERVE_MAX, |n| RESERVE_MAX.min(n / 10))
-            .saturating_add(self.hidden.saturating_mul(2));
+            .map_or(RESERVE_MAX, |n| RESERVE_MAX.min(n / 10));
     }
 
     /// The device's entry in the table, made from the details tree when it is not there.
@@ -417,7 +453,7 @@ impl State {
         let mut tries = MAX_PASSED_OVER;
         loop {
             let chunk = match self.store.new_chunk() {
-                Err(e) if e == ENOSPC && self.store.free_blocks()? > 0 => return Err(e),
+                Err(e) if e == ENOSPC && self.free_blocks()? > 0 => return Err(e),
                 r => self.sound(r)?,
             };
             if !self.is_recent(chunk, epochs) {
@@ -527,13 +563,17 @@ impl State {
     fn write_commit(&self) -> Result {
         let (data, metadata) = self.store.commit_trees()?;
         let sb = self.sb;
-        self.store
-            .commit_superblock(false, |block| sb.encode(block, &data, &metadata))
+        self.store.commit_superblock(false, |block| {
+            sb.encode(block, &data, &metadata)?;
+            self.written.store(format::fingerprint(block), Relaxed);
+            Some(())
+        })
     }
 
     /// The last part, when the others came to `r`. On an error the transaction is spoiled.
     fn committed(&mut self, r: Result, epochs: &Epochs) -> Result {
         self.sound(r)?;
+        self.committed = self.written.load(Relaxed);
         self.devices.settle();
         self.recent.committed(self.store.freed(), epochs);
         self.dirty = !self.held.is_empty();
@@ -565,23 +605,24 @@ impl State {
         self.committed(r, epochs)
     }
 
+    /// Goes back to the last commit. Its blocks need no second inspection: they passed the one at
+    /// the opening, or the device has acknowledged them and a flush before the superblock that is
+    /// found now. Under another superblock there could be anything.
     fn reopen(&mut self) -> Result {
         self.store.reset();
         let at = format::SUPERBLOCK_LOCATION;
-        let sb = self.store.superblock(at, Superblock::decode)?.ok_or(EIO)?;
-        // A device that lost writes may hold something else than what was committed.
-        match inspect(self.dev, &sb) {
-            Ok(hidden) => self.hidden = hidden,
-            // It passed when it was opened: better trusted than a pool that fails.
-            Err(e) if e.errno == ENOMEM => {
-                pr_warn!("no memory to inspect the metadata after a roll-back\n");
-            }
-            Err(e) => return Err(e.errno),
+        let look = |block: &[u8]| (Superblock::decode(block), format::fingerprint(block));
+        let (sb, fingerprint) = self.store.superblock(at, look)?;
+        let sb = sb.ok_or(EIO)?;
+        // The one that an interrupted commit has written comes after its blocks, too.
+        if fingerprint != self.committed && fingerprint != self.written.load(Relaxed) {
+            pr_err!("the metadata device has lost what it was given: load the pool anew\n");
+            return Err(EIO);
         }
         self.store.open(&sb.data_map, &sb.metadata_map)?;
         self.load()?;
         if let Some(blocks) = self.threshold {
-            self.store.set_threshold(blocks)?;
+            self.set_threshold(blocks)?;
         }
         // Devices go back to what the details tree says; those that are not in it are gone.
         let root = self.sb.details_root;
@@ -614,9 +655,12 @@ impl State {
     /// takes no writes now may take them when the metadata is closed: then it is tried again.
     fn mark_for_check(&mut self) {
         let flags = self.sb.flags;
-        let r = self
-            .store
-            .amend_superblock(|block| format::put_flags(block, flags));
+        let written = &self.written;
+        let r = self.store.amend_superblock(|block| {
+            format::put_flags(block, flags)?;
+            written.store(format::fingerprint(block), Relaxed);
+            Some(())
+        });
         self.unmarked = r.is_err();
         if let Err(e) = r {
             pr_err!("cannot write the needs_check flag to the metadata device: {e:?}\n");
@@ -640,7 +684,10 @@ impl State {
             self.store.add_blocks(extra)
         };
         self.sound(r)?;
-        if !data {
+        if data {
+            self.found.data.grown(extra);
+        } else {
+            self.found.metadata.grown(extra);
             self.set_reserve();
         }
         Ok(())
@@ -754,16 +801,18 @@ impl Metadata {
                 cookie: None,
             },
             reserve: RESERVE_MAX,
-            hidden: 0,
+            found: Findings::default(),
             threshold: None,
             data: None,
             dirty: false,
             spoiled: false,
+            committed: 0,
+            written: Atomic::new(0),
             unmarked: false,
             inserts: 0,
             held: Held::new(),
         };
-        state.hidden = Self::open_store(&mut state.store, dev, chunk_sectors, may_format)?;
+        state.found = Self::open_store(&mut state.store, dev, chunk_sectors, may_format)?;
         state
             .load()
             .map_err(because(c"Cannot read metadata superblock"))?;
@@ -788,7 +837,7 @@ impl Metadata {
         dev: BlockDev,
         chunk_sectors: u32,
         may_format: bool,
-    ) -> Result<u64, OpenError> {
+    ) -> Result<Findings, OpenError> {
         let look = |block: &[u8], sum: u32| {
             if format::is_zero(block) {
                 return Ok(None);
@@ -803,7 +852,7 @@ impl Metadata {
             Ok(Some(sb)) => sb,
             Ok(None) if may_format => {
                 Self::format(store, dev, chunk_sectors)?;
-                return Ok(0);
+                return Ok(Findings::default());
             }
             Ok(None) => return Err(because(c"Metadata device is not formatted")(EPERM)),
             Err(fault) => {
@@ -846,11 +895,11 @@ impl Metadata {
                 EINVAL,
             ));
         }
-        let hidden = inspect(dev, &sb)?;
+        let found = inspect(dev, &sb)?;
         store
             .open(&sb.data_map, &sb.metadata_map)
             .map_err(because(c"Cannot open metadata space maps"))?;
-        Ok(hidden)
+        Ok(found)
     }
 
     /// Writes an empty pool to a device that holds nothing.
@@ -1140,7 +1189,7 @@ impl Metadata {
             let (chunk, recently_freed) = s.new_chunk(&self.epochs)?;
             s.hold(chunk, chunk.saturating_add(1), &mut |_, _| ())?;
             let free_blocks = s.free_metadata();
-            let free_chunks = s.store.free_chunks();
+            let free_chunks = s.free_chunks();
             Ok(Allocated {
                 chunk: Chunk(chunk),
                 recently_freed,
@@ -1262,7 +1311,7 @@ impl Metadata {
 
     /// Chunks that can be allocated in this transaction.
     pub(crate) fn free_data(&self) -> Result<u64> {
-        self.exclusive(|s| s.store.free_chunks())
+        self.exclusive(State::free_chunks)
     }
 
     /// Chunks of the data device, as of the last commit.
@@ -1301,7 +1350,7 @@ impl Metadata {
     pub(crate) fn set_metadata_threshold(&self, blocks: u64) -> Result {
         self.exclusive(|s| {
             s.threshold = Some(blocks);
-            s.store.set_threshold(blocks)
+            s.set_threshold(blocks)
         })
     }
 

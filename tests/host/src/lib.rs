@@ -78,6 +78,8 @@ pub mod meta {
     pub mod check;
     #[path = "../../../../src/meta/descent.rs"]
     pub mod descent;
+    #[path = "../../../../src/meta/figures.rs"]
+    pub mod figures;
     #[path = "../../../../src/meta/format.rs"]
     pub mod format;
     #[path = "../../../../src/meta/freed.rs"]
@@ -91,6 +93,8 @@ pub mod meta {
     mod check_tests;
     #[cfg(test)]
     mod descent_tests;
+    #[cfg(test)]
+    mod figures_tests;
     #[cfg(test)]
     mod format_tests;
     #[cfg(test)]

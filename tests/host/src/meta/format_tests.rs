@@ -151,3 +151,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn superblocks_are_told_from_each_other() {
+    let mut block = vec![0; BLOCK_SIZE];
+    let before = fingerprint(&block);
+    // What the block's I/O adds does not count.
+    set_location(&mut block, 7).unwrap();
+    set_checksum(&mut block, 1234).unwrap();
+    assert_eq!(fingerprint(&block), before);
+    put_flags(&mut block, 1).unwrap();
+    assert_ne!(fingerprint(&block), before);
+    put_flags(&mut block, 0).unwrap();
+    block[BLOCK_SIZE - 1] = 1;
+    assert_ne!(fingerprint(&block), before);
+}
