@@ -240,6 +240,8 @@ struct State {
     dirty: bool,
     /// Invariant 1.
     spoiled: bool,
+    /// Something was committed since the metadata was opened.
+    used: bool,
     /// The superblock that was read or committed last ([`format::fingerprint`]).
     committed: u64,
     /// The one that was written last, whether or not the device has taken it.
@@ -573,6 +575,7 @@ impl State {
     /// The last part, when the others came to `r`. On an error the transaction is spoiled.
     fn committed(&mut self, r: Result, epochs: &Epochs) -> Result {
         self.sound(r)?;
+        self.used = true;
         self.committed = self.written.load(Relaxed);
         self.devices.settle();
         self.recent.committed(self.store.freed(), epochs);
@@ -806,6 +809,7 @@ impl Metadata {
             data: None,
             dirty: false,
             spoiled: false,
+            used: false,
             committed: 0,
             written: Atomic::new(0),
             unmarked: false,
@@ -1278,6 +1282,24 @@ impl Metadata {
         // The turn is ours: nothing changes between the parts.
         let r = prepared.and_then(|()| self.state.read().write_commit());
         self.state.write().committed(r, &self.epochs)
+    }
+
+    /// Makes the last commit once more when there is nothing to commit, which writes its superblock
+    /// again: a device that takes no writes any more is noticed. Nothing is written before the
+    /// first commit. After an error the transaction must be aborted.
+    pub(crate) fn commit_again(&self) -> Result {
+        pdata::without_io(|| {
+            let _turn = self.turn.write();
+            let r = {
+                let s = self.state.read();
+                s.changeable()?;
+                if s.dirty || !s.used {
+                    return Ok(());
+                }
+                s.write_commit()
+            };
+            r.or_else(|e| self.state.write().sound(Err(e)))
+        })
     }
 
     /// Names the device whose data must be durable before the mappings to it are: it is flushed

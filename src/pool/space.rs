@@ -136,6 +136,16 @@ impl Pool {
         Ok(())
     }
 
+    /// Commits, and writes to the metadata device even if there is nothing to commit: whoever asks
+    /// for the pool's state hears of a device that has begun to fail.
+    pub(crate) fn commit_for_status(&self) {
+        if self.commit().is_ok() {
+            if let Err(e) = self.meta.commit_again() {
+                self.metadata_failed("commit", e);
+            }
+        }
+    }
+
     /// Puts every bio that waits for space back to work.
     pub(crate) fn retry_all(&self) {
         self.each_thin(|t| t.retry_waiting());

@@ -206,13 +206,13 @@ impl PoolTarget {
 
     fn info(&self, noflush: bool, suspended: bool, out: &mut Reply<'_>) -> Result {
         let pool = &self.pool;
+        if !noflush && !suspended {
+            // Figures are those of the last commit; make it a fresh one.
+            pool.commit_for_status();
+        }
         if pool.mode() == Mode::Fail {
             let _ = out.write_str("Fail");
             return Ok(());
-        }
-        if !noflush && !suspended {
-            // Figures are those of the last commit; make it a fresh one.
-            let _ = pool.commit();
         }
         let meta = &pool.meta;
         let tid = meta.transaction_id()?;
