@@ -2,9 +2,18 @@
 
 //! Block devices that a table holds open, as plain handles.
 
-use super::bindings;
-use core::ptr::NonNull;
+use super::{bindings, bio::Op};
+use core::{num::NonZeroUsize, ptr::NonNull};
 use kernel::prelude::*;
+
+/// I/O that is under way in a device's figures.
+#[must_use]
+pub(crate) struct Accounted {
+    /// In jiffies.
+    since: NonZeroUsize,
+    op: Op,
+    sectors: u32,
+}
 
 /// A block device, for comparison and for directing I/O to it.
 ///
@@ -52,6 +61,31 @@ impl BlockDev {
     pub(crate) fn dma_alignment(&self) -> u32 {
         // SAFETY: by the type invariant the device is open.
         unsafe { bindings::drr_bdev_dma_alignment(self.as_ptr()) }
+    }
+
+    /// Counts I/O that begins now in the device's figures, unless they are switched off
+    /// (`queue/iostats`). What this returns goes to [`Self::account_end`]. Any context.
+    pub(crate) fn account(&self, op: Op, sectors: u32) -> Option<Accounted> {
+        // SAFETY: by the type invariant the device is open.
+        let since = unsafe { bindings::drr_bdev_account(self.as_ptr(), op.to_raw()) };
+        Some(Accounted {
+            since: NonZeroUsize::new(since)?,
+            op,
+            sectors,
+        })
+    }
+
+    /// Counts the end of what [`Self::account`] of this device has counted. Any context.
+    pub(crate) fn account_end(&self, io: Accounted) {
+        // SAFETY: by the type invariant the device is open.
+        unsafe {
+            bindings::drr_bdev_account_end(
+                self.as_ptr(),
+                io.op.to_raw(),
+                io.sectors,
+                io.since.get(),
+            )
+        };
     }
 
     /// Makes everything written so far durable. Sleeps (one I/O).

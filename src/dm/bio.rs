@@ -68,6 +68,17 @@ pub(crate) enum Op {
     Other,
 }
 
+impl Op {
+    /// For the figures of a device: a flush counts as a write of nothing, as device-mapper's do.
+    pub(super) fn to_raw(self) -> u32 {
+        match self {
+            Self::Read => bindings::DRR_OP_READ,
+            Self::Write | Self::Flush | Self::Other => bindings::DRR_OP_WRITE,
+            Self::Discard => bindings::DRR_OP_DISCARD,
+        }
+    }
+}
+
 /// A device-mapper clone that this module owns at the moment.
 ///
 /// Dropping one without a decision ends it with an error, so that no submitter waits for ever.

@@ -29,7 +29,7 @@ pub(crate) use table::Table;
 use crate::{
     dm::{
         bdev::BlockDev,
-        bio::BioList,
+        bio::{Bio, BioList, Op},
         discards::BioSet,
         epoch::Epochs,
         kcopyd::{Kcopyd, Region},
@@ -93,6 +93,9 @@ pub(crate) struct Pool {
     pub(crate) md: MappedDev,
     pub(crate) metadata_dev: BlockDev,
     pub(crate) data_dev: BlockDev,
+    /// The pool device itself. No I/O passes it, but its figures count what reaches the data device
+    /// (docs/decisions/0001-io-does-not-pass-the-pool-device.md).
+    pub(crate) disk: BlockDev,
     pub(crate) geometry: Geometry,
     pub(crate) meta: Arc<Metadata>,
     pub(crate) epochs: Arc<Epochs>,
@@ -200,6 +203,7 @@ impl Pool {
                 md,
                 metadata_dev,
                 data_dev,
+                disk: md.disk().ok_or(ENXIO)?,
                 geometry,
                 meta,
                 epochs,
@@ -348,6 +352,33 @@ impl Pool {
     /// Has deletions that a crash cut short ended soon. Any context.
     pub(crate) fn wake_deletions(&self) {
         self.deletions.queue(&self.discard_wq);
+    }
+
+    /// Directs the bio to `sector` of the data device, whither it is sent now. Any context.
+    pub(crate) fn direct(&self, bio: &mut Bio, sector: Sectors) {
+        bio.remap(self.data_dev, sector);
+        self.account(bio);
+    }
+
+    /// Directs an empty flush to the data device, whither it is sent now. Any context.
+    pub(crate) fn direct_flush(&self, bio: &mut Bio) {
+        bio.set_dev(self.data_dev);
+        self.account(bio);
+    }
+
+    fn account(&self, bio: &mut Bio) {
+        let io = self.disk.account(bio.op(), bio.bytes() >> SECTOR_SHIFT);
+        bio.data().accounted = io;
+    }
+
+    /// Counts I/O of the module's own on the data device, as if it took no time. Any context.
+    pub(crate) fn count_io(&self, op: Op, sectors: u64) {
+        if let Some(io) = self
+            .disk
+            .account(op, u32::try_from(sectors).unwrap_or(u32::MAX))
+        {
+            self.disk.account_end(io);
+        }
     }
 
     /// The chunk as a range of the data device.

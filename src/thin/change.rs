@@ -72,7 +72,7 @@ pub(super) fn process(thin: &Arc<Thin>, mut bio: Bio, may_block: bool) -> Left {
         } else if thin.flush_is_void(&bio) {
             bio.end(Status::IoError);
         } else {
-            bio.set_dev(pool.data_dev);
+            pool.direct_flush(&mut bio);
             bio.submit();
         }
         return Left::Nothing;
@@ -163,7 +163,7 @@ fn issue(thin: &Arc<Thin>, mut bio: Bio, stay: Stay, m: Mapping) {
         }
     }
     bio.data().stay = Some(stay);
-    bio.remap(pool.data_dev, phys);
+    pool.direct(&mut bio, phys);
     bio.submit();
 }
 
@@ -278,7 +278,7 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
     if job.overwrite {
         job.thin.leave(stay);
         if let Some(mut bio) = job.bio.take() {
-            bio.remap(pool.data_dev, Sectors(to.sector));
+            pool.direct(&mut bio, Sectors(to.sector));
             bio.data().job = Some(job);
             bio.submit();
         }
@@ -323,7 +323,12 @@ impl CopyDone for Job {
     fn copy_done(mut job: Pooled<Self>, ok: bool) {
         let thin = job.thin.clone();
         if let Some(stay) = job.stay.take() {
+            // A chunk of the pool has been read, too.
+            thin.pool.count_io(Op::Read, thin.pool.geometry.sectors());
             thin.leave(stay);
+        }
+        if job.tail.is_none() {
+            thin.pool.count_io(Op::Write, thin.pool.geometry.sectors());
         }
         if !ok {
             job.status = Status::IoError;

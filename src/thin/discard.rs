@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     dm::{
-        bio::{Bio, BioList, Status},
+        bio::{Bio, BioList, Op, Status},
         discards::Discards,
     },
     meta::MappedRange,
@@ -159,6 +159,7 @@ fn pass_down(
     let longest = BIO_SECTORS_MAX.checked_div(chunk).unwrap_or(1);
     below.start(Joined::new(&mut next.held, longest).map(|(begin, end)| {
         let sectors = end.0.saturating_sub(begin.0).saturating_mul(chunk);
+        pool.count_io(Op::Discard, sectors);
         // `longest` chunks fit.
         (pool.geometry.start(begin.0).0, sectors as u32)
     }));

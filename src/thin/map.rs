@@ -46,7 +46,7 @@ pub(crate) fn map(thin: &Arc<Thin>, mut bio: Bio) -> MapIo {
         if thin.flush_is_void(&bio) {
             return end(bio, Status::IoError);
         }
-        bio.set_dev(pool.data_dev);
+        pool.direct_flush(&mut bio);
         return MapIo::Remapped(bio);
     }
 
@@ -99,7 +99,7 @@ pub(crate) fn map(thin: &Arc<Thin>, mut bio: Bio) -> MapIo {
         }
     };
     bio.data().stay = Some(stay);
-    bio.remap(pool.data_dev, pool.data_sector(chunk, off));
+    pool.direct(&mut bio, pool.data_sector(chunk, off));
     MapIo::Remapped(bio)
 }
 
@@ -114,8 +114,11 @@ fn wait(thin: &Thin, what: WaitFor, bio: Bio) -> MapIo {
 }
 
 /// Ends a bio: any context, hard interrupts included.
-pub(crate) fn end_io(thin: &Thin, bio: Bio, status: Status) -> EndIo {
+pub(crate) fn end_io(thin: &Thin, mut bio: Bio, status: Status) -> EndIo {
     let pool = &*thin.pool;
+    if let Some(io) = bio.data().accounted.take() {
+        pool.disk.account_end(io);
+    }
     let Some(mut bio) = pool.drr.read_ended(&thin.layer, bio, status) else {
         return EndIo::Kept;
     };

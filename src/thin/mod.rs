@@ -20,6 +20,7 @@ pub(crate) mod target;
 
 use crate::{
     dm::{
+        bdev::Accounted,
         bio::{Bio, BioList, Op, Status},
         epoch::Token,
         pooled::Pooled,
@@ -62,6 +63,8 @@ pub(crate) struct PerBio {
     pub(crate) owner: Option<Arc<Thin>>,
     /// What is to be done when a read of shared data ends.
     pub(crate) read_hook: ReadHook,
+    /// The pool device counts the bio as its own while it is on the data device.
+    pub(crate) accounted: Option<Accounted>,
 }
 
 /// The epochs that somebody is in who relies on a mapping; to be given back to [`Thin::leave`].
@@ -415,7 +418,7 @@ impl Thin {
                 bio.end(Status::IoError);
             } else if bio.bytes() == 0 {
                 // All that the flush must cover has been committed, whatever has changed since.
-                bio.set_dev(self.pool.data_dev);
+                self.pool.direct_flush(&mut bio);
                 bio.submit();
             } else {
                 change::committed(self, bio);

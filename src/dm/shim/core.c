@@ -180,6 +180,21 @@ unsigned int drr_bdev_dma_alignment(struct block_device *bdev)
 	return bdev_dma_alignment(bdev);
 }
 
+/* 0: not counted, as the device's queue/iostats says. */
+unsigned long drr_bdev_account(struct block_device *bdev, unsigned int opf)
+{
+	if (!blk_queue_io_stat(bdev_get_queue(bdev)))
+		return 0;
+	/* A start at 0 would be taken for none: one in 2^64, or off by a jiffy. */
+	return bdev_start_io_acct(bdev, opf & REQ_OP_MASK, jiffies ?: 1);
+}
+
+void drr_bdev_account_end(struct block_device *bdev, unsigned int opf,
+			  unsigned int sectors, unsigned long since)
+{
+	bdev_end_io_acct(bdev, opf & REQ_OP_MASK, sectors, since);
+}
+
 struct block_device *drr_md_part0(struct mapped_device *md)
 {
 	return dm_disk(md)->part0;

@@ -21,6 +21,9 @@ sector_t drr_bdev_nr_sectors(struct block_device *bdev);
 unsigned int drr_bdev_max_discard_sectors(struct block_device *bdev);
 unsigned int drr_bdev_logical_block_size(struct block_device *bdev);
 unsigned int drr_bdev_dma_alignment(struct block_device *bdev);
+unsigned long drr_bdev_account(struct block_device *bdev, unsigned int opf);
+void drr_bdev_account_end(struct block_device *bdev, unsigned int opf,
+			  unsigned int sectors, unsigned long since);
 
 struct rw_semaphore *drr_rwsem_new(const void *key);
 void drr_rwsem_free(struct rw_semaphore *sem);
