@@ -141,11 +141,6 @@ impl Bio {
         self.opf() & bindings::REQ_META != 0
     }
 
-    /// Whether its submitter polls for its completion.
-    pub(crate) fn is_polled(&self) -> bool {
-        self.opf() & bindings::REQ_POLLED != 0
-    }
-
     /// Has the bio end by an interrupt, though its submitter may poll for it.
     ///
     /// Polled bios are refused (`Limits::refuse_polling`), but one may pass the block layer's check

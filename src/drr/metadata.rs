@@ -115,7 +115,6 @@ impl Drr {
         if self.fill_metadata(layer, bio, phys, tally) {
             return ReadOutcome::Served;
         }
-        let patient = !bio.is_polled();
         if let Some(leader) = self.leader(layer, bio, phys) {
             return self.follow_leader(leader, bio, phys, tally);
         }
@@ -124,7 +123,7 @@ impl Drr {
             bio,
             phys,
             self.copy_wanted(layer, ticket, kind),
-            patient,
+            true,
             tally,
         )
     }

@@ -127,7 +127,6 @@ impl Drr {
             }
             return ReadOutcome::Served;
         }
-        let patient = !bio.is_polled();
         if let Some(leader) = self.leader(layer, bio, phys) {
             return self.follow_leader(leader, bio, phys, tally);
         }
@@ -135,7 +134,7 @@ impl Drr {
             bio.accept_partial(bytes >> SECTOR_SHIFT);
         }
         let keep = self.wanted(layer, bio, phys, ticket, tally);
-        self.lead_or_follow(layer, bio, phys, keep, patient, tally)
+        self.lead_or_follow(layer, bio, phys, keep, true, tally)
     }
 
     /// Fills what siblings' memory has of the beginning of a bio: how many bytes, and whether the part that comes
@@ -205,7 +204,7 @@ impl Drr {
         phys: Sectors,
     ) -> Option<(Place, u64)> {
         let reads = &self.peers_of(layer)?.reads;
-        if !reads.any() || bio.is_polled() {
+        if !reads.any() {
             return None;
         }
         let now = now_ns();
