@@ -95,7 +95,7 @@ run_side() {
     rm "$W/going"
     wait
     reload slow "$(flush_takes 0)"
-    seq -f t%g "$DEVICES" | xargs dmsetup remove w r n
+    seq "$DEVICES" | sed s/^/t/ | xargs dmsetup remove w r n
     taken_down "$NAME"
 }
 
