@@ -6,6 +6,7 @@
 #include <linux/blk-integrity.h>
 #include <linux/blk-crypto.h>
 #include <linux/bvec.h>
+#include <linux/folio_batch.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/memcontrol.h>
@@ -275,11 +276,28 @@ void drr_source_use(struct page *page, struct drr_use *use)
 	rcu_read_unlock();
 }
 
-/* Nobody but the page cache and the caller has a reference. */
+/* References that neither the page cache nor the caller has. */
+static int drr_folio_others(struct folio *folio)
+{
+	return folio_ref_count(folio) -
+	       (folio_nr_pages(folio) + !!folio_has_private(folio) + 1);
+}
+
+/*
+ * The same is asked for good, if a reference is that of the batch in which this
+ * processor gathers what goes to the LRU lists. lru_add_drain is not exported;
+ * what gives a batch of folios back, here an empty one, begins with it
+ * (mm/swap.c).
+ */
 static bool drr_folio_is_ours(struct folio *folio)
 {
-	return folio_ref_count(folio) ==
-	       folio_nr_pages(folio) + !!folio_has_private(folio) + 1;
+	struct folio_batch none;
+
+	if (drr_folio_others(folio) == 1 && !folio_test_lru(folio)) {
+		folio_batch_init(&none);
+		__folio_batch_release(&none);
+	}
+	return !drr_folio_others(folio);
 }
 
 /*
@@ -301,6 +319,9 @@ bool drr_source_drop(struct page *page, struct block_device *own)
 	bool done = false;
 
 	if (!inode || !S_ISREG(inode->i_mode) || inode->i_sb->s_bdev != own)
+		return false;
+	/* Not every file system lets its folios be taken away like this: f2fs, EROFS and FAT do not say so. */
+	if (mapping->a_ops->error_remove_folio != generic_error_remove_folio)
 		return false;
 	if (folio_mapped(folio) || !drr_folio_is_ours(folio))
 		return false;
