@@ -9,7 +9,10 @@
 //! semaphore-like readers (`srcu_down_read`, include/linux/srcu.h) may end in another context.
 
 use super::bindings;
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use kernel::prelude::*;
 
 /// A point in time after which all earlier I/O can be known to have ended.
@@ -27,6 +30,8 @@ pub(crate) struct Token(i32);
 /// `raw` points to an initialised `srcu_struct` that this value owns.
 pub(crate) struct Epochs {
     raw: NonNull<bindings::srcu_struct>,
+    /// A grace period was begun that nobody need have waited for.
+    polled: AtomicBool,
 }
 
 // SAFETY: SRCU may be used from any thread.
@@ -40,7 +45,10 @@ impl Epochs {
         // SAFETY: an allocation without requirements; NULL on failure.
         let raw = NonNull::new(unsafe { bindings::drr_srcu_new() }).ok_or(ENOMEM)?;
         // INVARIANT: initialised above, owned by the new value.
-        Ok(Self { raw })
+        Ok(Self {
+            raw,
+            polled: AtomicBool::new(false),
+        })
     }
 
     /// Enters the current epoch. Any context but NMI; does not sleep.
@@ -59,6 +67,7 @@ impl Epochs {
     /// Marks this moment: all I/O that has entered by now must end before the cookie is past.
     /// Does not sleep; starts the grace period.
     pub(crate) fn cookie(&self) -> Cookie {
+        self.polled.store(true, Ordering::Relaxed);
         // SAFETY: by the type invariant `raw` is live.
         Cookie(unsafe { bindings::start_poll_synchronize_srcu(self.raw.as_ptr()) })
     }
@@ -80,8 +89,9 @@ impl Epochs {
 
 impl Drop for Epochs {
     fn drop(&mut self) {
+        let polled = *self.polled.get_mut();
         // SAFETY: owned by the type invariant; the owner of the epochs drops them after its last
-        // I/O, so there are no readers left.
-        unsafe { bindings::drr_srcu_free(self.raw.as_ptr()) };
+        // I/O, so there are no readers left. Whoever began a grace period without waiting has said so.
+        unsafe { bindings::drr_srcu_free(self.raw.as_ptr(), polled) };
     }
 }

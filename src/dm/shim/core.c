@@ -238,10 +238,14 @@ struct srcu_struct *drr_srcu_new(void)
 	return ssp;
 }
 
-void drr_srcu_free(struct srcu_struct *ssp)
+/*
+ * polled: a grace period was begun that nobody need have waited for, and which
+ * may still be under way. The removal of a device does not wait for one otherwise.
+ */
+void drr_srcu_free(struct srcu_struct *ssp, bool polled)
 {
-	/* A grace period that was only polled for may still be under way. */
-	synchronize_srcu(ssp);
+	if (polled)
+		synchronize_srcu(ssp);
 	cleanup_srcu_struct(ssp);
 	kfree(ssp);
 }

@@ -31,7 +31,7 @@ void drr_rwsem_free(struct rw_semaphore *sem);
 void drr_pause(void);
 
 struct srcu_struct *drr_srcu_new(void);
-void drr_srcu_free(struct srcu_struct *ssp);
+void drr_srcu_free(struct srcu_struct *ssp, bool polled);
 int drr_srcu_down_read(struct srcu_struct *ssp);
 void drr_srcu_up_read(struct srcu_struct *ssp, int idx);
 
