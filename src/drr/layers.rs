@@ -66,73 +66,79 @@ impl LayerTree {
 
     /// A copy to be walked through without the owner's lock. `None` without memory. Process context.
     pub(crate) fn listing(&self) -> Option<Listing> {
-        let copy = |n: usize| self.nodes.get(n).copied().unwrap_or_default();
-        let nodes = array(self.nodes.len(), copy)?;
-        let mut by_parent = array(self.nodes.len(), copy)?;
-        by_parent.sort_unstable_by_key(place);
+        let place = |n: usize| Place {
+            node: self.nodes.get(n).copied().unwrap_or_default(),
+            parent: None,
+            child: None,
+            sibling: None,
+        };
+        let mut places = array(self.nodes.len(), place)?;
+        let mut root = None;
+        // Backwards, so that each comes before its siblings of larger ids.
+        for (n, node) in self.nodes.iter().enumerate().rev() {
+            let parent = node.parent.and_then(|p| self.find(p).ok());
+            let first = match parent.and_then(|p| places.get_mut(p)) {
+                Some(parent) => &mut parent.child,
+                None => &mut root,
+            };
+            let sibling = first.replace(n);
+            if let Some(place) = places.get_mut(n) {
+                place.parent = parent;
+                place.sibling = sibling;
+            }
+        }
         Some(Listing {
-            nodes,
-            by_parent,
-            last: None,
+            places,
+            next: root,
             depth: 0,
         })
     }
 }
 
-/// Where a node stands among all: roots first, then by parent, those of one parent by id.
-fn place(node: &Node) -> (Option<u32>, u32) {
-    (node.parent, node.id)
+/// A node in a listing, and where its parent, its first child and its next sibling are.
+struct Place {
+    node: Node,
+    parent: Option<usize>,
+    child: Option<usize>,
+    sibling: Option<usize>,
 }
 
-/// A walk through all devices depth first, parents before children, children by id. Each step costs a search among
-/// them, on the way up one for each level.
+/// A walk through all devices depth first, parents before children, children by id.
 pub(crate) struct Listing {
     /// Sorted by id.
-    nodes: Array<Node>,
-    /// Sorted by [`place`].
-    by_parent: Array<Node>,
-    /// Who came last, and the steps from it up to a root.
-    last: Option<Node>,
+    places: Array<Place>,
+    /// Who comes next, and the steps from it up to a root.
+    next: Option<usize>,
     depth: u32,
 }
 
 impl Listing {
-    /// The first node of `parent`.
-    fn first_of(&self, parent: Option<u32>) -> Option<Node> {
-        let at = self.by_parent.partition_point(|n| n.parent < parent);
-        let first = self.by_parent.get(at).copied();
-        first.filter(|n| n.parent == parent)
-    }
-
     /// The node of `id`.
     pub(crate) fn get(&self, id: u32) -> Option<Node> {
-        let n = self.nodes.binary_search_by_key(&id, |n| n.id).ok()?;
-        self.nodes.get(n).copied()
-    }
-
-    /// The next node of the same parent.
-    fn sibling(&self, node: &Node) -> Option<Node> {
-        let at = self.by_parent.partition_point(|n| place(n) <= place(node));
-        let next = self.by_parent.get(at).copied();
-        next.filter(|n| n.parent == node.parent)
+        let n = self.places.binary_search_by_key(&id, |p| p.node.id).ok()?;
+        self.places.get(n).map(|p| p.node)
     }
 
     /// The next node, and its steps up to a root.
     pub(crate) fn step(&mut self) -> Option<(Node, u32)> {
-        let mut node = self.last;
-        let mut next = self.first_of(node.map(|n| n.id));
-        if next.is_some() && node.is_some() {
+        let here = self.places.get(self.next?)?;
+        let out = (here.node, self.depth);
+        if here.child.is_some() {
+            self.next = here.child;
             self.depth = self.depth.saturating_add(1);
+            return Some(out);
         }
         // Up until there is a younger sibling: there is no cycle, for a parent is older than its children.
-        while let (None, Some(here)) = (next, node) {
-            next = self.sibling(&here);
-            if next.is_none() {
-                node = here.parent.and_then(|p| self.get(p));
-                self.depth = self.depth.saturating_sub(1);
+        let mut at = Some(here);
+        self.next = None;
+        while let Some(place) = at {
+            if place.sibling.is_some() {
+                self.next = place.sibling;
+                break;
             }
+            at = place.parent.and_then(|p| self.places.get(p));
+            self.depth = self.depth.saturating_sub(1);
         }
-        self.last = next;
-        next.map(|node| (node, self.depth))
+        Some(out)
     }
 }

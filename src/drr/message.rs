@@ -17,7 +17,7 @@ use super::{
 };
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
-use kernel::{prelude::*, sync::Arc};
+use kernel::{prelude::*, rbtree::RBTree, sync::Arc};
 
 /// Longest line of a reply.
 const LINE: usize = 384;
@@ -173,7 +173,7 @@ struct Listed {
     /// By serial.
     active: KVVec<Arc<Layer>>,
     /// Positions in `active`, by id.
-    by_id: KVVec<usize>,
+    by_id: RBTree<u32, usize>,
     /// Serials and records, by serial.
     records: KVVec<(u64, u64)>,
 }
@@ -182,10 +182,12 @@ impl Listed {
     /// Process context; sleeps.
     fn of(drr: &Drr) -> Result<Self> {
         let tree = drr.state.read().tree.listing().ok_or(ENOMEM)?;
-        let mut active = drr.active()?;
-        active.sort_unstable_by_key(|l| l.serial);
-        let mut by_id = array(active.len(), |n| n).ok_or(ENOMEM)?;
-        by_id.sort_unstable_by_key(|n| active.get(*n).map(|l| l.id.0));
+        // In the order of their serials, as they became active.
+        let active = drr.active()?;
+        let mut by_id = RBTree::new();
+        for (n, layer) in active.iter().enumerate() {
+            by_id.try_create_and_insert(layer.id.0, n, GFP_KERNEL)?;
+        }
         let serial = |n: usize| (active.get(n).map_or(0, |l| l.serial), 0);
         let mut records = array(active.len(), serial).ok_or(ENOMEM)?;
         drr.table.count_records(&mut records);
@@ -199,9 +201,7 @@ impl Listed {
 
     /// The active device of an id: its position.
     fn find(&self, id: u32) -> Option<usize> {
-        let of = |n: &usize| self.active.get(*n).map(|l| l.id.0);
-        let at = self.by_id.binary_search_by_key(&Some(id), of).ok()?;
-        self.by_id.get(at).copied()
+        self.by_id.get(&id).copied()
     }
 
     /// The layer tree; devices whose making is not known come last. As text, a line a device, children

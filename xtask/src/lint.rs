@@ -103,7 +103,9 @@ fn module_format() -> Result<()> {
 /// Builds the module once more, apart from the real build, with clippy as its compiler and warnings as errors.
 fn module_lints(name: &str) -> Result<()> {
     let kernel = kernel::ensure(name)?;
-    let dir = lint_dir(&kernel);
+    let dir = paths::target()
+        .join("module")
+        .join(format!("{}-lint", kernel.release));
     let _lock = cache::lock(&dir.join("lock"))?;
     build::sync_sources(&dir)?;
     let work = dir.join("work");
@@ -128,17 +130,10 @@ fn module_lints(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where the module is built for its lints.
-fn lint_dir(kernel: &kernel::Kernel) -> PathBuf {
-    paths::target()
-        .join("module")
-        .join(format!("{}-lint", kernel.release))
-}
-
-/// Measures what that build has left.
+/// Measures the module as it is loaded: clippy optimises less.
 fn stack_frames(name: &str) -> Result<()> {
     let kernel = kernel::ensure(name)?;
-    frames::check(&lint_dir(&kernel).join("work/src/main.o"))
+    frames::check(&build::build(&kernel, false)?.ko)
 }
 
 /// Looks for `unsafe` in every Rust file outside of the C-facing folder.
