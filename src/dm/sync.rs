@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locks that the kernel crate lacks: a reader-writer semaphore, a spin lock for interrupts.
+//! Locks that the kernel crate lacks: a reader-writer semaphore, a spin lock for interrupts; and a
+//! completion that can be waited for until one is killed.
 
 use super::bindings;
 use core::{
@@ -10,8 +11,7 @@ use core::{
     panic::Location,
     ptr::NonNull,
 };
-use kernel::prelude::*;
-use kernel::types::NotThreadSafe;
+use kernel::{error::to_result, prelude::*, types::NotThreadSafe};
 
 /// The key of the caller's lockdep class: a constant of this module, one for each place that
 /// makes a lock or a work. Lockdep uses the address alone.
@@ -73,6 +73,17 @@ impl<T> RwSem<T> {
             lock: self,
             _not_send: NotThreadSafe,
         }
+    }
+
+    /// Exclusive access, unless the thread is killed: EINTR. Sleeps.
+    pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
+        // SAFETY: by the type invariant `raw` is a live semaphore.
+        to_result(unsafe { bindings::down_write_killable(self.raw.as_ptr()) })
+            .map_err(|_| EINTR)?;
+        Ok(WriteGuard {
+            lock: self,
+            _not_send: NotThreadSafe,
+        })
     }
 
     /// Access without locking, by right of the exclusive borrow.
@@ -182,5 +193,57 @@ impl<T> Drop for IrqLock<T> {
     fn drop(&mut self) {
         // SAFETY: owned by the type invariant; nobody holds it, as `&mut self` shows.
         unsafe { bindings::drr_spin_free(self.raw.as_ptr()) };
+    }
+}
+
+/// As the kernel crate's, which can only be waited for without an end.
+///
+/// # Invariants
+///
+/// `raw` points to an initialised completion that this value owns.
+pub(crate) struct Completion {
+    raw: NonNull<bindings::completion>,
+}
+
+// SAFETY: completions are synchronised inside.
+unsafe impl Send for Completion {}
+// SAFETY: as above.
+unsafe impl Sync for Completion {}
+
+impl Completion {
+    /// Allocates the completion (`GFP_KERNEL`).
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: an allocation; NULL on failure.
+        let raw = unsafe { bindings::drr_completion_new() };
+        // INVARIANT: freshly allocated and initialised, owned by the new value.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+        })
+    }
+
+    /// Lets all who wait go on, now and later. Any context.
+    pub(crate) fn complete(&self) {
+        // SAFETY: live by the type invariant.
+        unsafe { bindings::complete_all(self.raw.as_ptr()) };
+    }
+
+    /// Whether it is complete. Any context.
+    pub(crate) fn is_complete(&self) -> bool {
+        // SAFETY: live by the type invariant.
+        unsafe { bindings::completion_done(self.raw.as_ptr()) }
+    }
+
+    /// Waits for it, unless the thread is killed: EINTR. Sleeps.
+    pub(crate) fn wait_killable(&self) -> Result {
+        // SAFETY: live by the type invariant.
+        to_result(unsafe { bindings::wait_for_completion_killable(self.raw.as_ptr()) })
+            .map_err(|_| EINTR)
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        // SAFETY: owned by the type invariant; nobody waits, as `&mut self` shows.
+        unsafe { bindings::drr_completion_free(self.raw.as_ptr()) };
     }
 }

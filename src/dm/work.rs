@@ -155,3 +155,52 @@ impl<T: Send + Sync + 'static> Drop for Work<T> {
         unsafe { bindings::drr_work_free(self.raw.as_ptr()) };
     }
 }
+
+/// A work that runs once: `f`, in process context. Dropped before it is queued, it does not run.
+///
+/// # Invariants
+///
+/// `raw` is owned, not queued, and calls [`run_once`] of the same `F`.
+pub(crate) struct Once<F: FnOnce() + Send + 'static> {
+    raw: NonNull<bindings::drr_once>,
+    f: Option<KBox<F>>,
+}
+
+extern "C" fn run_once<F: FnOnce() + Send + 'static>(ctx: *mut c_void) {
+    // SAFETY: the context is the box that `queue` gave up, and a work runs once.
+    let f = unsafe { <KBox<F> as ForeignOwnable>::from_foreign(ctx.cast()) };
+    KBox::into_inner(f)();
+}
+
+impl<F: FnOnce() + Send + 'static> Once<F> {
+    /// Allocates the work (`GFP_KERNEL`).
+    #[track_caller]
+    pub(crate) fn new(f: F) -> Result<Self> {
+        let f = KBox::new(f, GFP_KERNEL)?;
+        // SAFETY: an allocation; the key is a constant of the module. NULL on failure.
+        let raw = unsafe { bindings::drr_once_new(Some(run_once::<F>), lock_class()) };
+        // INVARIANT: freshly allocated for this `F`.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            f: Some(f),
+        })
+    }
+
+    /// Queues the work. The owner of `wq` flushes it before it lets go of what `f` keeps alive, if that
+    /// would end `wq`. Process context.
+    pub(crate) fn queue(mut self, wq: &WorkQueue) {
+        let Some(f) = self.f.take() else { return };
+        let raw = self.raw;
+        // Has nothing left to drop: the memory goes with the run.
+        core::mem::forget(self);
+        // SAFETY: the work is owned and not queued by the type invariant; the box is given up to it.
+        unsafe { bindings::drr_once_queue(wq.raw.as_ptr(), raw.as_ptr(), f.into_foreign().cast()) };
+    }
+}
+
+impl<F: FnOnce() + Send + 'static> Drop for Once<F> {
+    fn drop(&mut self) {
+        // SAFETY: owned and not queued by the type invariant.
+        unsafe { bindings::drr_once_free(self.raw.as_ptr()) };
+    }
+}

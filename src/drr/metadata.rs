@@ -148,10 +148,10 @@ impl Drr {
     }
 
     fn copy_wanted(&self, layer: &Layer, ticket: Ticket, kind: Metadata) -> Keep {
-        if self.is_barred(layer) {
-            Keep::Nothing
-        } else {
+        if !layer.bar.is_up() {
             Keep::Copy(ticket, kind)
+        } else {
+            Keep::Nothing
         }
     }
 

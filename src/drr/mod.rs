@@ -86,8 +86,6 @@ use table::{Presence, Table};
 /// Bits of a device's id.
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
-/// No device's id.
-const NO_DEVICE: u32 = u32::MAX;
 
 const NS_PER_MS: u64 = 1_000_000;
 /// How often reads that wait for others are looked at, in milliseconds: one that has begun to wait after
@@ -106,6 +104,28 @@ pub(crate) enum ReadOutcome {
     Follow(coalesce::Place),
 }
 
+/// Bars new records of a device's reads: while chunks of it have become shared to which writes in place
+/// may still be in flight. A read might be answered before such a write.
+#[derive(Default)]
+pub(crate) struct Bar(AtomicBool);
+
+impl Bar {
+    /// Of reads whose mapping is looked up from now on nothing is recorded. Any context.
+    pub(crate) fn raise(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets records be made again. Any context.
+    pub(crate) fn lower(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether it is up. Any context.
+    pub(crate) fn is_up(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// One active thin device.
 pub(crate) struct Layer {
     id: DevId,
@@ -114,6 +134,7 @@ pub(crate) struct Layer {
     /// The device that file systems and readers see; its page cache holds this layer's sources.
     own: BlockDev,
     domain: AtomicU32,
+    bar: Arc<Bar>,
     /// Ended when the layer is removed.
     presence: Presence,
     stats: Stats,
@@ -168,8 +189,6 @@ pub(crate) struct Drr {
     epochs: Arc<Epochs>,
     enabled: AtomicBool,
     verify: AtomicBool,
-    /// The device of which nothing new is recorded.
-    barred: AtomicU32,
     /// The first mismatch was logged.
     mismatch_logged: AtomicBool,
     serials: AtomicU64,
@@ -230,7 +249,6 @@ impl Drr {
                 epochs,
                 enabled: AtomicBool::new(enabled),
                 verify: AtomicBool::new(false),
-                barred: AtomicU32::new(NO_DEVICE),
                 mismatch_logged: AtomicBool::new(false),
                 serials: AtomicU64::new(1),
                 stats: Stats::new(),
@@ -253,34 +271,19 @@ impl Drr {
         self.enabled.load(Ordering::Relaxed)
     }
 
-    /// Switches serving and recording. When this returns no read is served or recorded any more, if
-    /// that was asked for. Calls do not overlap. Process context; waits for an epoch.
+    /// Switches serving and recording. Reads that were begun before it was switched off may serve and
+    /// publish until [`Self::end_switching_off`] has returned, and not before that it may be switched
+    /// on again. Calls do not overlap. Any context.
     pub(crate) fn set_enabled(&self, on: bool) {
-        if on {
-            self.enabled.store(true, Ordering::SeqCst);
-            return;
-        }
-        self.enabled.store(false, Ordering::SeqCst);
+        self.enabled.store(on, Ordering::SeqCst);
+    }
+
+    /// When this returns no read is served or recorded any more. Process context; waits for an epoch.
+    pub(crate) fn end_switching_off(&self) {
         // Reads that found it on may serve and publish until they leave their epoch, and writes
         // that find it off do not stop them.
         self.epochs.wait();
         self.drop_all();
-    }
-
-    /// Bars new records of what device `id` reads while `f` runs: of its reads that are looked up meanwhile
-    /// none is made. For the time in which its chunks have become shared with a snapshot that nobody can
-    /// open yet, although writes in place to them may still be in flight. Calls do not overlap. Process
-    /// context.
-    pub(crate) fn without_recording<R>(&self, id: DevId, f: impl FnOnce() -> R) -> R {
-        self.barred.store(id.0, Ordering::SeqCst);
-        let r = f();
-        self.barred.store(NO_DEVICE, Ordering::SeqCst);
-        r
-    }
-
-    /// Whether nothing new is to be recorded of what `layer` reads. After the lookup of the mapping.
-    fn is_barred(&self, layer: &Layer) -> bool {
-        self.barred.load(Ordering::SeqCst) == layer.id.0
     }
 
     /// Switches verification.
@@ -294,8 +297,9 @@ impl Drr {
         self.peers.set_sampling(on);
     }
 
-    /// A thin device becomes active; `own` is its own block device. Process context; sleeps.
-    pub(crate) fn add_layer(&self, id: DevId, own: BlockDev) -> Result<Arc<Layer>> {
+    /// A thin device becomes active; `own` is its own block device, `bar` the device's. Process
+    /// context; sleeps.
+    pub(crate) fn add_layer(&self, id: DevId, own: BlockDev, bar: Arc<Bar>) -> Result<Arc<Layer>> {
         let mut state = self.state.write();
         let domain = state.domains.of(id.0);
         if !self.peers.join(domain) {
@@ -308,6 +312,7 @@ impl Drr {
                     | (u64::from(id.0) & ID_MASK),
                 own,
                 domain: AtomicU32::new(domain),
+                bar,
                 presence: self.table.presence().ok_or(ENOMEM)?,
                 stats: Stats::new(),
                 heat: Heatmap::new(),
@@ -351,9 +356,9 @@ impl Drr {
     }
 
     /// Puts a device into the domain of `tag`. EINVAL: this is no tag; ENOSPC: there are too many.
-    /// When this returns no read is served across the border any more. Process context; waits for an
-    /// epoch.
-    pub(crate) fn set_domain(&self, id: DevId, tag: &str) -> Result {
+    /// Says whether records have moved: then reads that have begun may still be served across the
+    /// border until they leave their epochs. Process context; sleeps.
+    pub(crate) fn set_domain(&self, id: DevId, tag: &str) -> Result<bool> {
         let moved = {
             let mut state = self.state.write();
             // There is one, but for a moment in which a new one takes the place of an old one.
@@ -384,9 +389,7 @@ impl Drr {
             // Nobody notes which of them this layer has read.
             self.meta_pages.drop_all();
         }
-        // Reads that have begun may still be served from the domain of before.
-        self.epochs.wait();
-        Ok(())
+        Ok(!moved.is_empty())
     }
 
     /// A read of a shared block, about to go to disk. Map context (process), inside an epoch of the

@@ -310,7 +310,7 @@ impl Drr {
             );
             return false;
         }
-        !self.is_barred(layer)
+        !layer.bar.is_up()
             && phys.0 & (PAGE_SECTORS - 1) == 0
             && Pieces::of(bio)
                 .next(PAGE_BYTES)

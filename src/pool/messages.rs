@@ -9,33 +9,61 @@ use super::{
 use crate::{
     dm::{
         pdata::{enodata, eopnotsupp},
+        sync::Completion,
         target::Reply,
+        work::Once,
     },
     drr::on_off,
     units::DevId,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::Arc};
+
+/// State that messages leave for others.
+#[derive(Default)]
+pub(crate) struct Changing {
+    /// The last time that DRR was switched off: whether that has come to its end.
+    off: Option<Arc<Completion>>,
+    /// The last time that a device's records moved to another domain: whether no read is served across
+    /// the border any more, nor across those of moves before.
+    moved: Option<Arc<Completion>>,
+}
+
+/// The rest of a message that has made its changes. It is waited for with no lock held: that may take as
+/// long as somebody's I/O below the pool, and other messages go on.
+pub(super) enum Rest {
+    Nothing,
+    /// The message is answered after this. It comes even if the sender is killed.
+    Wait(Arc<Completion>),
+    /// The message has changed nothing, and is served after this.
+    After(Arc<Completion>),
+}
 
 impl Pool {
-    /// Answers a message. Process context.
-    pub(crate) fn message(&self, args: &[&str], out: &mut Reply<'_>) -> Result {
+    /// Answers a message. EINTR: the sender is killed; what was changed stays so. Process context.
+    pub(crate) fn message(self: &Arc<Self>, args: &[&str], out: &mut Reply<'_>) -> Result {
         if let Some(r) = self.drr.message(args, out) {
             return r;
         }
-        let _one = self.changing.write();
+        loop {
+            let rest = {
+                let mut changing = self.changing.write_killable()?;
+                self.change_by(args, &mut changing)?
+            };
+            match rest {
+                Rest::Nothing => return Ok(()),
+                Rest::Wait(end) => return end.wait_killable(),
+                Rest::After(end) => end.wait_killable()?,
+            }
+        }
+    }
+
+    /// Serves a message that changes something.
+    fn change_by(self: &Arc<Self>, args: &[&str], changing: &mut Changing) -> Result<Rest> {
         // Those that only switch work in every mode.
         match args {
-            ["drr", word] => {
-                let on = on_off(word)?;
-                if on && !reads_pages(self.data_dev) {
-                    pr_warn!("{}: message drr on: {}\n", self.name(), NO_PAGES);
-                    return Err(EINVAL);
-                }
-                self.drr.set_enabled(on);
-                return Ok(());
-            }
+            ["drr", word] => return self.switch_drr(on_off(word)?, changing),
             ["drr", ..] => return Err(EINVAL),
-            ["domain", rest @ ..] => return self.domain(rest),
+            ["domain", rest @ ..] => return self.domain(rest, changing),
             _ => {}
         }
         let [name, rest @ ..] = args else {
@@ -51,41 +79,82 @@ impl Pool {
             return Err(eopnotsupp());
         }
         let is = |n: &str| name.eq_ignore_ascii_case(n);
+        let nothing = |()| Rest::Nothing;
         let r = if is("create_thin") {
-            self.create_thin(rest)
+            self.create_thin(rest).map(nothing)
         } else if is("create_snap") {
             self.create_snap(rest)
         } else if is("delete") {
-            self.delete(rest)
+            self.delete(rest).map(nothing)
         } else if is("set_transaction_id") {
-            self.set_transaction_id(rest)
+            self.set_transaction_id(rest).map(nothing)
         } else if is("reserve_metadata_snap") {
-            self.reserve_metadata_snap(rest)
+            self.reserve_metadata_snap(rest).map(nothing)
         } else if is("release_metadata_snap") {
-            self.release_metadata_snap(rest)
+            self.release_metadata_snap(rest).map(nothing)
         } else {
             pr_warn!("{}: unknown message {}\n", self.name(), name);
             Err(EINVAL)
         };
-        if let Err(e) = r {
+        r.inspect_err(|e| {
             pr_warn!(
                 "{}: message {} failed: error {}\n",
                 self.name(),
                 name,
                 e.to_errno()
             );
-        }
-        r
+        })
     }
 
-    /// Puts a device into a domain. When this returns no read is served across its border.
-    fn domain(&self, args: &[&str]) -> Result {
+    /// Switches DRR. When `off` is answered no read is served or recorded any more.
+    fn switch_drr(self: &Arc<Self>, on: bool, changing: &mut Changing) -> Result<Rest> {
+        if on && !reads_pages(self.data_dev) {
+            pr_warn!("{}: message drr on: {}\n", self.name(), NO_PAGES);
+            return Err(EINVAL);
+        }
+        let ending = changing.off.clone().filter(|end| !end.is_complete());
+        match (on, ending) {
+            (true, Some(end)) => Ok(Rest::After(end)),
+            (false, Some(end)) => Ok(Rest::Wait(end)),
+            (false, None) if self.drr.is_enabled() => {
+                let end = Arc::new(Completion::new()?, GFP_KERNEL)?;
+                let (pool, done) = (self.clone(), end.clone());
+                let work = Once::new(move || {
+                    pool.drr.end_switching_off();
+                    done.complete();
+                })?;
+                self.drr.set_enabled(false);
+                work.queue(&self.thin_wq);
+                changing.off = Some(end.clone());
+                Ok(Rest::Wait(end))
+            }
+            (on, None) => {
+                self.drr.set_enabled(on);
+                Ok(Rest::Nothing)
+            }
+        }
+    }
+
+    /// Puts a device into a domain. When this is answered no read is served across its border.
+    fn domain(self: &Arc<Self>, args: &[&str], changing: &mut Changing) -> Result<Rest> {
         let [id, tag] = self.count(args)?;
         let id = self.dev_id(id)?;
         if !self.meta.exists(id)? {
             return Err(enodata());
         }
-        self.drr.set_domain(id, tag)
+        // All that can fail without harm comes before the move.
+        let end = Arc::new(Completion::new()?, GFP_KERNEL)?;
+        let (pool, done) = (self.clone(), end.clone());
+        let work = Once::new(move || {
+            pool.epochs.wait();
+            done.complete();
+        })?;
+        if self.drr.set_domain(id, tag)? {
+            work.queue(&self.thin_wq);
+            changing.moved = Some(end);
+        }
+        // The sender that moved it may have been killed.
+        Ok(changing.moved.clone().map_or(Rest::Nothing, Rest::Wait))
     }
 
     fn dev_id(&self, arg: &str) -> Result<DevId> {
@@ -115,44 +184,39 @@ impl Pool {
     }
 
     /// Makes a device by `change`. Its domain is known before anybody can open it.
-    fn create(&self, id: DevId, origin: Option<DevId>, change: impl FnOnce() -> Result) -> Result {
-        if self.meta.exists(id)? {
-            return Err(EEXIST);
-        }
+    fn create<R>(
+        &self,
+        id: DevId,
+        origin: Option<DevId>,
+        change: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
         self.drr.creating(id, origin)?;
-        change()
-            .inspect_err(|_| self.drr.deleted(id))
-            .and_then(|()| self.commit())
+        let made = change().inspect_err(|_| self.drr.deleted(id))?;
+        self.commit()?;
+        Ok(made)
     }
 
     fn create_thin(&self, args: &[&str]) -> Result {
         let [id] = self.count(args)?;
         let id = self.dev_id(id)?;
+        if self.meta.exists(id)? {
+            return Err(EEXIST);
+        }
         self.create(id, None, || self.meta.create_thin(id))
     }
 
-    /// A snapshot needs no suspended origin: what looked its mapping up before the snapshot may
-    /// still be writing in place, so copies of now shared chunks begin only after it has ended
-    /// (`making_snapshot`), reads of them are recorded only after that too, and so does whatever
-    /// the sender does next. Other devices' I/O is not waited for, and goes on.
-    fn create_snap(&self, args: &[&str]) -> Result {
+    /// A snapshot needs no suspended origin (`snapshots`). It is durable before its origin's writers are
+    /// waited for.
+    fn create_snap(self: &Arc<Self>, args: &[&str]) -> Result<Rest> {
         let [id, origin] = self.count(args)?;
         let (id, origin) = (self.dev_id(id)?, self.dev_id(origin)?);
-        self.create(id, Some(origin), || {
-            self.drr.without_recording(origin, || -> Result {
-                self.making_snapshot(id, origin, || {
-                    // Who activates the origin after this finds the chunks shared.
-                    let active = self.devices.with(origin, |active| -> Result<_> {
-                        self.meta.create_snap(id, origin)?;
-                        Ok(active.cloned())
-                    })?;
-                    if let Some(device) = active {
-                        device.wait_for_writes();
-                    }
-                    Ok(())
-                })
-            })
-        })
+        if self.meta.exists(id)? {
+            return Err(EEXIST);
+        }
+        if let Some(end) = self.making.before(origin) {
+            return Ok(Rest::After(end));
+        }
+        self.create(id, Some(origin), || self.make_snapshot(id, origin))
     }
 
     /// What DRR knows of the device goes once it cannot come back by a roll-back.
@@ -161,6 +225,7 @@ impl Pool {
         let id = self.dev_id(id)?;
         self.meta.delete(id)?;
         self.commit()?;
+        self.making.deleted(id);
         self.drr.deleted(id);
         Ok(())
     }

@@ -10,14 +10,16 @@
 //!
 //! # Lock order
 //!
-//! `changing` > `mode_lock` > `control` > `thins` > `devices` > the metadata's lock > the spin locks (each
-//! a leaf). `Table::pools` is a leaf, too. Nobody waits for an epoch ([`Epochs::wait`]) inside one, or
-//! with `mode_lock`, `control`, `thins`, the metadata's lock or a spin lock held.
+//! `changing` > `mode_lock` > `control` > `thins` > `devices` > `making` (a leaf) and the metadata's lock >
+//! the spin locks (each a leaf). `Table::pools` is a leaf, too. Nobody waits for an epoch
+//! ([`Epochs::wait`]) inside one, or with one of these locks held, but for `changing` when a change of
+//! the metadata has failed.
 
 pub(crate) mod args;
 pub(crate) mod messages;
 pub(crate) mod mode;
 pub(crate) mod roster;
+mod snapshots;
 pub(crate) mod space;
 mod stack;
 mod table;
@@ -43,23 +45,22 @@ use crate::{
     drr::{self, Drr},
     meta::Metadata,
     thin::{device::Devices, Job, Rosters, Thin},
-    units::{Chunk, DevId, Geometry, Ppn, Sectors, PAGE_SECTORS, SECTOR_SHIFT},
+    units::{Chunk, Geometry, Ppn, Sectors, PAGE_SECTORS, SECTOR_SHIFT},
 };
 use args::PoolFeatures;
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
+        atomic::{Atomic, Relaxed},
         Arc,
     },
 };
+use messages::Changing;
 use mode::Mode;
+use snapshots::Making;
 
 /// Chunks that may be filled at once. There is memory for all of them, whatever the situation.
 const JOBS: i32 = 1024;
-
-/// `Pool::snapshot` when none is being made. Device ids have 24 bits.
-const NO_SNAPSHOT: u64 = u64::MAX;
 
 /// Why DRR cannot be switched on.
 pub(crate) const NO_PAGES: &str = "the data device's logical blocks are larger than a page";
@@ -110,15 +111,15 @@ pub(crate) struct Pool {
     pub(crate) discard_bios: BioSet,
     pub(crate) params: Params,
 
-    /// Held while a message changes something, for device-mapper does not serialise messages.
-    pub(crate) changing: RwSem<()>,
-    /// The snapshot that is being made: see [`Pool::snapshots`].
-    snapshot: Atomic<u64>,
+    /// Held while a message changes something, for device-mapper does not serialise messages. Nobody
+    /// waits for I/O of thin devices with it.
+    pub(crate) changing: RwSem<Changing>,
+    pub(crate) making: Making,
     /// Serialises changes of mode.
     pub(crate) mode_lock: RwSem<()>,
     pub(crate) control: RwSem<Control>,
     pub(crate) thins: RwSem<KVec<Arc<Thin>>>,
-    /// What activations of one device share.
+    /// The parts that activations of one device share.
     pub(crate) devices: Arc<Devices>,
 
     /// The next thin device's serial; they are never used again.
@@ -214,8 +215,8 @@ impl Pool {
                 origin_copier: Kcopyd::new()?,
                 discard_bios: BioSet::new()?,
                 params,
-                changing: RwSem::new(())?,
-                snapshot: Atomic::new(NO_SNAPSHOT),
+                changing: RwSem::new(Changing::default())?,
+                making: Making::new()?,
                 mode_lock: RwSem::new(())?,
                 control: RwSem::new(Control {
                     table: None,
@@ -270,6 +271,8 @@ impl Pool {
         self.follower_watch.disarm();
         self.work.disarm();
         self.deletions.disarm();
+        // The works of messages have no I/O left to wait for, but hold the pool.
+        self.thin_wq.flush();
         self.drr.shut_down();
     }
 
@@ -316,37 +319,6 @@ impl Pool {
     pub(crate) fn watch_followers(&self) {
         self.follower_watch
             .queue_after(&self.thin_wq, drr::WATCH_MS);
-    }
-
-    /// Runs `make`, which makes the snapshot `id` of `origin` and waits for what may still write in
-    /// place to chunks that it has made shared. Until it has returned nobody copies such a chunk, and
-    /// nobody opens the snapshot. Process context, with `changing` held.
-    pub(crate) fn making_snapshot<R>(
-        &self,
-        id: DevId,
-        origin: DevId,
-        make: impl FnOnce() -> R,
-    ) -> R {
-        let both = u64::from(id.0) << 32 | u64::from(origin.0);
-        self.snapshot.store(both, Release);
-        let r = make();
-        self.snapshot.store(NO_SNAPSHOT, Release);
-        // Whoever waits is in the roster by now, or sees that it is over.
-        self.wake();
-        r
-    }
-
-    /// Whether a snapshot of the device is being made now. Asked after the lookup of a mapping: when
-    /// it is not, and the mapping was shared, nobody writes to the chunk in place any more. Any context.
-    pub(crate) fn snapshots(&self, origin: DevId) -> bool {
-        let both = self.snapshot.load(Acquire);
-        both != NO_SNAPSHOT && both as u32 == origin.0
-    }
-
-    /// Whether the device is a snapshot that is being made now. Any context.
-    pub(crate) fn is_being_made(&self, id: DevId) -> bool {
-        let both = self.snapshot.load(Acquire);
-        both != NO_SNAPSHOT && both >> 32 == u64::from(id.0)
     }
 
     /// Has deletions that a crash cut short ended soon. Any context.

@@ -192,7 +192,7 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk, may_block: bool) -> 
     }
 
     // In no epoch here: allocation may wait for one.
-    if found != Ok(Lookup::Unmapped) && pool.snapshots(thin.id) {
+    if found != Ok(Lookup::Unmapped) && thin.device.snapshots.is_up() {
         thin.wait_for_snapshot(bio);
         let_go(cell);
         return Left::Nothing;
@@ -263,7 +263,7 @@ fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk)
 fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
     let stay = job.thin.enter(Op::Read);
     let old = match pool.meta.lookup(&job.thin.open, job.v, true) {
-        Ok(Lookup::Mapped(m)) if m.shared && !pool.snapshots(job.thin.id) => Some(m.chunk),
+        Ok(Lookup::Mapped(m)) if m.shared && !job.thin.device.snapshots.is_up() => Some(m.chunk),
         Ok(Lookup::Unmapped) => None,
         Ok(Lookup::Mapped(_) | Lookup::WouldBlock) | Err(_) => {
             job.thin.leave(stay);

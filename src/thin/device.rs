@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all activations of one thin device share, whatever names they have.
+//! The part of a thin device that all its activations share, whatever names they have.
 //!
 //! Cells are the device's, so a bio of one activation may wait for one of another; and a snapshot
 //! must wait for the writers of all. So their epochs belong to the device.
@@ -10,6 +10,7 @@
 
 use crate::{
     dm::{epoch::Epochs, sync::RwSem},
+    drr::Bar,
     units::DevId,
 };
 use core::ops::Deref;
@@ -24,6 +25,10 @@ pub(crate) struct Device {
     id: DevId,
     /// What may write in place: to chunks that the device had to itself when it looked.
     pub(super) writes: Epochs,
+    /// Up while a snapshot of the device is being made: from before the metadata changes until what
+    /// may still write in place has ended. Asked after the lookup of a mapping: when it is down, and
+    /// the mapping was shared, nobody writes to the chunk in place any more.
+    pub(crate) snapshots: Arc<Bar>,
 }
 
 impl Device {
@@ -65,6 +70,7 @@ impl Devices {
                 Device {
                     id,
                     writes: Epochs::new()?,
+                    snapshots: Arc::new(Bar::default(), GFP_KERNEL)?,
                 },
                 GFP_KERNEL,
             )?;

@@ -138,7 +138,7 @@ pub(crate) struct Thin {
     pub(crate) layer: Arc<Layer>,
     pub(crate) origin: Option<Origin>,
     pub(crate) waiting: IrqLock<Waiting>,
-    /// What it shares with other activations.
+    /// Shared with other activations of the same device.
     device: Activation,
     /// Serves the deferred bios.
     work: Work<Thin>,
@@ -457,7 +457,7 @@ impl Thin {
     /// is complete. Any context.
     pub(crate) fn wait_for_snapshot(&self, bio: Bio) {
         self.wait_for(WaitFor::NextRun, bio);
-        if !self.pool.snapshots(self.id) {
+        if !self.device.snapshots.is_up() {
             // It has become so before the bio was in the list.
             self.pool.wake();
         }

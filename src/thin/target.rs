@@ -6,7 +6,6 @@ use super::{map, origin::Origin, Thin};
 use crate::{
     dm::{
         bio::{Bio, Status},
-        pdata::enodata,
         target::{
             with_mapped_dev, Access, CtrError, DmDev, EndIo, Features, Limits, MapIo, Reply,
             StatusType, Target, Ti, Wants,
@@ -71,8 +70,8 @@ impl ThinTarget {
             .meta
             .open_thin(id)
             .map_err(|e| CtrError::new(e, NOT_OPENED))?;
-        if pool.is_being_made(id) {
-            return fail(enodata(), NOT_OPENED);
+        if pool.making.is_being_made(id) {
+            return fail(EBUSY, c"Thin device is a snapshot that is still being made");
         }
         ti.set_max_io_len(pool.geometry.sectors())
             .map_err(|e| CtrError::new(e, c"Block size too large for a thin device"))?;
@@ -84,7 +83,10 @@ impl ThinTarget {
         };
         let nomem = |e| CtrError::new(e, c"Out of memory");
         let device = pool.devices.activate(id).map_err(nomem)?;
-        let layer = pool.drr.add_layer(id, own).map_err(nomem)?;
+        let layer = pool
+            .drr
+            .add_layer(id, own, device.snapshots.clone())
+            .map_err(nomem)?;
         let thin = pool.add_thin(|serial| {
             Thin::new(
                 serial,

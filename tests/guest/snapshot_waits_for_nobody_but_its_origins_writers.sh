@@ -1,6 +1,7 @@
 #!/bin/sh
 # A write in place is held below the pool: snapshots of other thins are made, and their chunks copied, all the same. A snapshot of the
-# writer's own thin is complete only after it, cannot be opened before, and no copy of a chunk misses the write.
+# writer's own thin is complete only after it, cannot be opened before, and no copy of a chunk misses the write. Meanwhile other devices
+# are made and deleted.
 # vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
@@ -35,7 +36,12 @@ sleep 0.5
 in_background dd if="$W/more" of=/dev/mapper/a bs=4k seek=8 oflag=direct conv=notrunc status=none
 copied=$!
 dd if="$W/more" of=/dev/mapper/a bs=4k seek=800 oflag=direct conv=notrunc status=none
-fails 'No data available' thin s 3 4
+fails 'busy' thin s 3 4
+# Nobody else's administration waits.
+message create_thin 4
+message create_snap 5 1
+message delete 4
+message delete 5
 sleep 0.5
 still_going "$held" "the held write"
 still_going "$snapshot" "the snapshot of the held write's thin"

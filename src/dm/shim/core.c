@@ -227,6 +227,20 @@ void drr_pause(void)
 	cond_resched();
 }
 
+struct completion *drr_completion_new(void)
+{
+	struct completion *x = kmalloc(sizeof(*x), GFP_KERNEL);
+
+	if (x)
+		init_completion(x);
+	return x;
+}
+
+void drr_completion_free(struct completion *x)
+{
+	kfree(x);
+}
+
 struct srcu_struct *drr_srcu_new(void)
 {
 	struct srcu_struct *ssp = kzalloc(sizeof(*ssp), GFP_KERNEL);
@@ -371,4 +385,49 @@ void drr_work_queue(struct workqueue_struct *wq, struct drr_work *w,
 void drr_work_cancel(struct drr_work *w)
 {
 	cancel_delayed_work_sync(&w->dw);
+}
+
+/* A work that runs once and is gone then. */
+struct drr_once {
+	struct work_struct work;
+	void (*fn)(void *ctx);
+	void *ctx;
+};
+
+static void drr_once_run(struct work_struct *work)
+{
+	struct drr_once *once = container_of(work, struct drr_once, work);
+
+	once->fn(once->ctx);
+	/*
+	 * A work may free itself (kernel/workqueue.c, process_one_work), but only
+	 * now: another one at its address would be taken for the same, and wait
+	 * for its end (find_worker_executing_work).
+	 */
+	kfree(once);
+}
+
+struct drr_once *drr_once_new(void (*fn)(void *ctx), const void *key)
+{
+	struct drr_once *once = kzalloc(sizeof(*once), GFP_KERNEL);
+
+	if (once) {
+		INIT_WORK(&once->work, drr_once_run);
+		lockdep_init_map(&once->work.lockdep_map, "dm_drr_once",
+				 (struct lock_class_key *)key, 0);
+		once->fn = fn;
+	}
+	return once;
+}
+
+void drr_once_free(struct drr_once *once)
+{
+	kfree(once);
+}
+
+void drr_once_queue(struct workqueue_struct *wq, struct drr_once *once,
+		    void *ctx)
+{
+	once->ctx = ctx;
+	queue_work(wq, &once->work);
 }

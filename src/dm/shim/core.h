@@ -5,6 +5,7 @@
 
 #include <linux/bio.h>
 #include <linux/blkdev.h>
+#include <linux/completion.h>
 #include <linux/device-mapper.h>
 #include <linux/mempool.h>
 #include <linux/rwsem.h>
@@ -29,6 +30,8 @@ struct rw_semaphore *drr_rwsem_new(const void *key);
 void drr_rwsem_free(struct rw_semaphore *sem);
 
 void drr_pause(void);
+struct completion *drr_completion_new(void);
+void drr_completion_free(struct completion *x);
 
 struct srcu_struct *drr_srcu_new(void);
 void drr_srcu_free(struct srcu_struct *ssp, bool polled);
@@ -74,5 +77,11 @@ void *drr_work_disable(struct drr_work *w);
 void drr_work_queue(struct workqueue_struct *wq, struct drr_work *w,
 		    unsigned int ms);
 void drr_work_cancel(struct drr_work *w);
+
+struct drr_once;
+struct drr_once *drr_once_new(void (*fn)(void *ctx), const void *key);
+void drr_once_free(struct drr_once *once);
+void drr_once_queue(struct workqueue_struct *wq, struct drr_once *once,
+		    void *ctx);
 
 #endif
