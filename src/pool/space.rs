@@ -5,7 +5,10 @@
 //! Process context throughout, outside of any epoch: aborting a transaction waits for one.
 
 use super::{flag, mode::Mode, Control, Pool};
-use crate::{dm::bio::Status, units::Chunk};
+use crate::{
+    dm::{bio::Status, work::Once},
+    units::Chunk,
+};
 use kernel::{prelude::*, sync::atomic::Relaxed};
 
 /// Why no chunk was allocated.
@@ -195,12 +198,28 @@ impl Pool {
                 self.store_mode(Mode::Fail);
             }
         }
-        // What was recorded as shared may be private again after the roll-back: reads that
-        // looked it up before must end before the records go for good.
-        self.drr.drop_all();
-        self.epochs.wait();
-        self.drr.drop_all();
+        self.drop_records_after_roll_back();
         self.entered(old, self.mode());
+    }
+
+    /// Chunks that were recorded as shared may be private again after the roll-back: reads that looked them
+    /// up before must end before the records go for good. Until then none is used: private chunks are
+    /// not looked for among them, and a pool that has been rolled back makes nothing shared. So
+    /// the caller, the pool's worker perhaps, need not wait for these reads.
+    fn drop_records_after_roll_back(&self) {
+        self.drr.drop_all();
+        let (drr, epochs) = (self.drr.clone(), self.epochs.clone());
+        let work = Once::new(move || {
+            epochs.wait();
+            drr.drop_all();
+        });
+        match work {
+            Ok(work) => work.queue(&self.thin_wq),
+            Err(_) => {
+                self.epochs.wait();
+                self.drr.drop_all();
+            }
+        }
     }
 
     /// Enters a mode, as far as the rules allow it, and tells who waits for events.
