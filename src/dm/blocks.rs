@@ -15,6 +15,19 @@ use kernel::error::from_err_ptr;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+/// Runs `f`, which makes or destroys a client of dm-bufio, while nobody else here does: the kernel takes
+/// the name of a client's slab cache away only after it has forgotten the cache, and complains when
+/// another client is given the name in between (mm/slab_common.c, `kmem_cache_destroy`, 7.2).
+/// `f` waits for no I/O. Sleeps; a leaf of the lock order.
+pub(super) fn alone<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: process context, by the contract.
+    unsafe { bindings::drr_clients_lock() };
+    let r = f();
+    // SAFETY: locked above, by this thread.
+    unsafe { bindings::drr_clients_unlock() };
+    r
+}
+
 /// A block manager.
 ///
 /// # Invariants
@@ -38,7 +51,7 @@ impl Manager {
         let reading = RwSem::new(())?;
         let size = c_uint::try_from(block_size)?;
         // SAFETY: the device is open by its type's invariant, for longer than the manager.
-        let raw = unsafe { bindings::dm_block_manager_create(dev.as_ptr(), size, locks) };
+        let raw = alone(|| unsafe { bindings::dm_block_manager_create(dev.as_ptr(), size, locks) });
         let raw = NonNull::new(from_err_ptr(raw)?).ok_or(ENOMEM)?;
         // INVARIANT: made above.
         Ok(Arc::new(Self { raw, reading }, GFP_KERNEL)?)
@@ -58,8 +71,10 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
+        // What is under way is waited for without the lock.
+        self.reset();
         // SAFETY: owned by the type invariant; no reader is left, for each keeps the manager.
-        unsafe { bindings::dm_block_manager_destroy(self.raw.as_ptr()) };
+        alone(|| unsafe { bindings::dm_block_manager_destroy(self.raw.as_ptr()) });
     }
 }
 

@@ -5,7 +5,7 @@
 //! A dm-bufio client of its own, so that blocks can be read ahead and no block of the block
 //! manager's cache gets a reader that does not know its kind. Nothing is written.
 
-use super::{bdev::BlockDev, bindings};
+use super::{bdev::BlockDev, bindings, blocks::alone};
 use crate::meta::{
     check::Disk,
     format::{BLOCK_SECTORS, BLOCK_SIZE},
@@ -32,7 +32,7 @@ impl RawDisk {
     pub(crate) fn new(dev: BlockDev) -> Result<Self> {
         // SAFETY: the device is open by its type's invariant, for longer than the value lives;
         // without a size there is no auxiliary data, and there are no callbacks.
-        let raw = unsafe {
+        let raw = alone(|| unsafe {
             bindings::dm_bufio_client_create(
                 dev.as_ptr(),
                 BLOCK_SIZE as c_uint,
@@ -42,7 +42,7 @@ impl RawDisk {
                 None,
                 0,
             )
-        };
+        });
         // INVARIANT: made above.
         Ok(Self {
             client: NonNull::new(from_err_ptr(raw)?).ok_or(ENOMEM)?,
@@ -86,7 +86,10 @@ impl Disk for RawDisk {
 
 impl Drop for RawDisk {
     fn drop(&mut self) {
-        // SAFETY: owned by the type invariant; no buffer is held outside of `read`.
-        unsafe { bindings::dm_bufio_client_destroy(self.client.as_ptr()) };
+        // What was read ahead in vain is waited for without the lock.
+        // SAFETY: live by the type invariant; no buffer is held outside of `read`.
+        unsafe { bindings::dm_bufio_client_reset(self.client.as_ptr()) };
+        // SAFETY: owned by the type invariant; no buffer is held.
+        alone(|| unsafe { bindings::dm_bufio_client_destroy(self.client.as_ptr()) });
     }
 }

@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Shims of the persistent-data side: space-map calls go through a vtable. */
+#include <linux/mutex.h>
 #include <linux/sched/mm.h>
 
 #include "pdata.h"
+
+static DEFINE_MUTEX(drr_clients);
+
+void drr_clients_lock(void)
+{
+	mutex_lock(&drr_clients);
+}
+
+void drr_clients_unlock(void)
+{
+	mutex_unlock(&drr_clients);
+}
 
 void drr_sm_destroy(struct dm_space_map *sm)
 {

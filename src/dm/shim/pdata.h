@@ -11,6 +11,9 @@
 
 #include "persistent-data/dm-space-map.h"
 
+void drr_clients_lock(void);
+void drr_clients_unlock(void);
+
 void drr_sm_destroy(struct dm_space_map *sm);
 int drr_sm_extend(struct dm_space_map *sm, u64 extra);
 int drr_sm_nr_blocks(struct dm_space_map *sm, u64 *count);
