@@ -15,13 +15,14 @@ id=0
 # fills: thins are made and written until the pool takes no more.
 fills() {
     while message create_thin "$id" 2>"$W/refused"; do
-        thin "t$id" "$id" 4
-        if ! dd if=/dev/zero of="/dev/mapper/t$id" bs=64k count=8 oflag=direct conv=notrunc,fsync status=none 2>"$W/refused"; then
-            remove "t$id"
+        thin t "$id" 4
+        id=$((id + 1))
+        wrote=yes
+        dd if=/dev/zero of=/dev/mapper/t bs=64k count=8 oflag=direct conv=notrunc,fsync status=none 2>"$W/refused" || wrote=
+        remove t
+        if [ -z "$wrote" ]; then
             break
         fi
-        remove "t$id"
-        id=$((id + 1))
         at_most "thins in 64 blocks of metadata" "$id" 64
     done
     grep -qE 'not supported|No space|Input/output' "$W/refused" || fail "refused otherwise: $(cat "$W/refused")"
