@@ -17,6 +17,7 @@ pub(crate) mod irqlock;
 pub(crate) mod kcopyd;
 pub(crate) mod params;
 pub(crate) mod pdata;
+pub(crate) mod plug;
 pub(crate) mod pooled;
 pub(crate) mod prison;
 pub(crate) mod rawdisk;

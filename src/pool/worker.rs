@@ -8,7 +8,7 @@
 
 use super::{flag, mode::Mode, Pool};
 use crate::{
-    dm::bio::Status,
+    dm::{bio::Status, plug::plugged},
     thin::{change, Thin},
 };
 use kernel::{
@@ -24,7 +24,7 @@ pub(crate) fn run(pool: &Arc<Pool>) {
     // What lookups in map found missing is read while other work is done.
     pool.meta.prefetch();
     let prepared = pool.prepared.with(|q| q.take());
-    change::complete(pool, prepared);
+    plugged(|| change::complete(pool, prepared));
     let mut stalled = pool.rosters.stalled.take();
     while let Some(place) = stalled.pop() {
         Thin::go_on(place);
@@ -44,9 +44,11 @@ fn flush(pool: &Pool) {
     waiting.iter().for_each(|t| t.begin_flush());
     let ok = pool.commit().is_ok();
     finished.end_all(if ok { Status::Ok } else { Status::IoError });
-    while let Some(place) = waiting.pop() {
-        Thin::end_flush(place, ok);
-    }
+    plugged(|| {
+        while let Some(place) = waiting.pop() {
+            Thin::end_flush(place, ok);
+        }
+    });
 }
 
 /// Ends deletions that a crash cut short.
