@@ -4,6 +4,13 @@
 . "$TESTS/lib.sh"
 
 seconds=${SOAK_SECONDS:-60}
+# khugepaged keeps folios of a file locked while it reads ahead, for which it takes the file's invalidate lock; a truncation has that lock
+# and waits for the folios (mm/khugepaged.c, collapse_file, 7.2). Both wait for good then, on any device.
+thp=/sys/kernel/mm/transparent_hugepage/enabled
+thp_before=$(sed 's/.*\[\(.*\)\].*/\1/' "$thp" 2>/dev/null || echo none)
+if [ "$thp_before" != none ]; then
+    echo never >"$thp"
+fi
 pool 128 640
 # A library that every container would have, and a place of its own for each.
 noise "$W/lib" $((12 * 1048576))
@@ -192,6 +199,9 @@ case $(uname -r) in
     fi
     ;;
 esac
+if [ "$thp_before" != none ]; then
+    echo "$thp_before" >"$thp"
+fi
 if has_drr; then
     message stats
 fi
