@@ -497,7 +497,12 @@ impl<D: Disk> Check<'_, D> {
                 if *tag != kind.tag(below) {
                     return Err(damage(at, Wrong::Use));
                 }
-                return Ok(height.saturating_add(below));
+                // Tags tell heights up to the maximum alone, and so cycles.
+                let height = height.saturating_add(below);
+                if height > HEIGHT_MAX {
+                    return Err(damage(root, Wrong::Height));
+                }
+                return Ok(height);
             }
             self.load(at, NODE_XOR)?;
             if u32_at(&self.buffer, 4) != Some(INTERNAL) {

@@ -247,6 +247,25 @@ fn a_tree_that_is_too_deep_is_found() {
 }
 
 #[test]
+fn a_tree_that_is_too_deep_over_one_that_is_not_is_found() {
+    let deep = wrong(|m, sb| {
+        let top = 20 + u64::from(HEIGHT_MAX);
+        let mut child = LEAF_A;
+        for b in 20..=top {
+            m.node(b, false, 8, &[(0, v64(child))]);
+            m.set_bits(BITMAP, b, 1);
+            child = b;
+        }
+        // The first device's tree is as high as may be; the second one's root is above it.
+        m.set_bits(BITMAP, top - 1, 2);
+        let used = USED + u64::from(HEIGHT_MAX) + 1;
+        sb.metadata_map = root(BLOCKS, used, INDEX, METADATA_COUNTS);
+        m.node(DEVICES, true, 8, &[(0, v64(top - 1)), (1, v64(top))]);
+    });
+    assert_eq!(deep, Wrong::Height);
+}
+
+#[test]
 fn leaves_at_different_heights_are_found() {
     let uneven = wrong(|m, sb| {
         m.node(20, false, 8, &[(1000, v64(LEAF_B))]);
