@@ -12,6 +12,7 @@
 use super::{messages::Rest, Pool};
 use crate::{
     dm::{
+        pdata::without_io,
         sync::{Completion, RwSem},
         work::Once,
     },
@@ -66,19 +67,26 @@ impl Making {
     }
 
     /// The snapshot is complete, or was not made after all.
+    ///
+    /// The bar is lowered before the entry goes, in one hold: the next snapshot of the device, which raises it
+    /// anew, is begun only once the entry has gone ([`Self::before`]).
     fn end(&self, device: &Arc<Device>) {
-        self.0.write().retain(|s| !Arc::ptr_eq(&s.device, device));
+        let mut list = self.0.write();
         device.snapshots.lower();
+        list.retain(|s| !Arc::ptr_eq(&s.device, device));
     }
 }
 
 impl Pool {
     /// Makes a snapshot of a device of which no other is being made, with `changing` held.
     pub(super) fn make_snapshot(self: &Arc<Self>, id: DevId, origin: DevId) -> Result<Rest> {
-        // An activation of the origin after this finds its chunks shared.
-        self.devices.with(origin, |active| match active {
-            Some(device) => self.make_active_snapshot(id, origin, device),
-            None => self.meta.create_snap(id, origin).map(|()| Rest::Nothing),
+        // Works that end writes take these locks, too, and reclaim may wait for such a write.
+        without_io(|| {
+            // An activation of the origin after this finds its chunks shared.
+            self.devices.with(origin, |active| match active {
+                Some(device) => self.make_active_snapshot(id, origin, device),
+                None => self.meta.create_snap(id, origin).map(|()| Rest::Nothing),
+            })
         })
     }
 

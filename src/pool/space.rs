@@ -6,7 +6,7 @@
 
 use super::{flag, mode::Mode, Control, Pool};
 use crate::{
-    dm::{bio::Status, work::Once},
+    dm::{bio::Status, pdata::without_io, work::Once},
     units::Chunk,
 };
 use kernel::{prelude::*, sync::atomic::Relaxed};
@@ -209,9 +209,12 @@ impl Pool {
     fn drop_records_after_roll_back(&self) {
         self.drr.drop_all();
         let (drr, epochs) = (self.drr.clone(), self.epochs.clone());
-        let work = Once::new(move || {
-            epochs.wait();
-            drr.drop_all();
+        // The caller has bios in hand that reclaim may wait for.
+        let work = without_io(|| {
+            Once::new(move || {
+                epochs.wait();
+                drr.drop_all();
+            })
         });
         match work {
             Ok(work) => work.queue(&self.thin_wq),

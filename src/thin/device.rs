@@ -5,11 +5,12 @@
 //! Cells are the device's, so a bio of one activation may wait for one of another; and a snapshot
 //! must wait for the writers of all. So their epochs belong to the device.
 //!
-//! Lock: the list of devices comes after `Pool::thins` and before the metadata's lock. The I/O path
-//! takes it never.
+//! Lock: the list of devices comes after `Pool::thins` and before the metadata's lock. No bio waits for
+//! it, but a work takes it when it drops the last reference to an activation. So nothing that holds it
+//! may enter reclaim that waits for I/O.
 
 use crate::{
-    dm::{epoch::Epochs, sync::RwSem},
+    dm::{epoch::Epochs, pdata::without_io, sync::RwSem},
     drr::Bar,
     units::DevId,
 };
@@ -61,31 +62,33 @@ impl Devices {
 
     /// Takes part in a device, before its first bio. Process context; sleeps.
     pub(crate) fn activate(self: &Arc<Self>, id: DevId) -> Result<Activation> {
-        let mut list = self.0.write();
-        let device = if let Some(e) = list.get_mut(&id.0) {
-            e.activations = e.activations.saturating_add(1);
-            e.device.clone()
-        } else {
-            let device = Arc::new(
-                Device {
-                    id,
-                    writes: Epochs::new()?,
-                    snapshots: Arc::new(Bar::default(), GFP_KERNEL)?,
-                },
-                GFP_KERNEL,
-            )?;
-            let entry = Entry {
-                device: device.clone(),
-                activations: 1,
-            };
-            list.insert(RBTreeNode::new(id.0, entry, GFP_KERNEL)?);
-            device
-        };
-        drop(list);
+        let device = without_io(|| self.take_part(id))?;
         Ok(Activation {
             device,
             list: self.clone(),
         })
+    }
+
+    fn take_part(&self, id: DevId) -> Result<Arc<Device>> {
+        let mut list = self.0.write();
+        if let Some(e) = list.get_mut(&id.0) {
+            e.activations = e.activations.saturating_add(1);
+            return Ok(e.device.clone());
+        }
+        let device = Arc::new(
+            Device {
+                id,
+                writes: Epochs::new()?,
+                snapshots: Arc::new(Bar::default(), GFP_KERNEL)?,
+            },
+            GFP_KERNEL,
+        )?;
+        let entry = Entry {
+            device: device.clone(),
+            activations: 1,
+        };
+        list.insert(RBTreeNode::new(id.0, entry, GFP_KERNEL)?);
+        Ok(device)
     }
 
     /// Calls `f` with a device, if it is active; nobody activates it meanwhile. Process context; sleeps.
