@@ -434,6 +434,9 @@ impl State {
         let r = self.store.share_device(root, u64::from(id), subtree);
         self.sb.mapping_root = self.sound(r)?;
         self.sb.time = time;
+        // Writes of the origin that have ended before this are part of the snapshot: a flush from before is
+        // not enough.
+        self.inserts = self.inserts.wrapping_add(1);
         origin.snapshotted(time);
         self.devices.mark(origin);
         self.devices.add(node);
@@ -977,7 +980,11 @@ impl Metadata {
     /// Makes `id` a snapshot of `origin`. EEXIST; ENODATA: no such origin; EOVERFLOW: no time
     /// stamps left. The caller has quiesced the origin's writes.
     pub(crate) fn create_snap(&self, id: DevId, origin: DevId) -> Result {
-        self.change(|s| s.create_snap(id.0, origin.0))
+        pdata::without_io(|| {
+            // A snapshot names data, as an insertion does.
+            let _inserts = self.inserting.write();
+            self.change(|s| s.create_snap(id.0, origin.0))
+        })
     }
 
     /// Whether there is such a device.

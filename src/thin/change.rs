@@ -205,28 +205,31 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk, may_block: bool) -> 
         let_go(cell);
         return Left::Crowded(bio);
     };
-    begin_job(thin, room, cell, bio, v);
+    if !begin_job(thin, room, cell, bio, v) {
+        // Others may wait for the room that has been given up.
+        pool.wake();
+    }
     Left::Nothing
 }
 
-/// Fills a new chunk for a write that holds its chunk's cell.
-fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk) {
+/// Fills a new chunk for a write that holds its chunk's cell. `false`: the room for a job is given up.
+fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk) -> bool {
     let pool = &thin.pool;
     let chunk = match pool.alloc_chunk() {
         Ok(c) => c,
         Err(AllocError::NoSpace) => {
             unserviceable(thin, cell, bio);
-            return;
+            return false;
         }
         Err(AllocError::NoMemory) => {
             // The next tick of the pool's clock at the latest tries again.
             thin.wait_for(WaitFor::NextRun, bio);
             let_go(cell);
-            return;
+            return true;
         }
         Err(AllocError::Failed) => {
             refuse(cell, bio, Status::IoError);
-            return;
+            return false;
         }
     };
     let job = room.fill(Job {
@@ -240,18 +243,20 @@ fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk)
         stay: None,
         tail: None,
     });
-    if let Some(mut job) = fill(pool, job) {
-        // A discard came between, for who holds the cell inserts, but anybody unmaps, or a snapshot
-        // did. The bio looks again.
-        let (cell, bio) = (job.cell.take(), job.bio.take());
-        pool.put_back(chunk);
-        if let Some(bio) = bio {
-            thin.wait_for(WaitFor::Worker, bio);
-        }
-        if let Some(cell) = cell {
-            let_go(cell);
-        }
+    let Some(mut job) = fill(pool, job) else {
+        return true;
+    };
+    // A discard came between, for who holds the cell inserts, but anybody unmaps, or a snapshot
+    // did. The bio looks again.
+    let (cell, bio) = (job.cell.take(), job.bio.take());
+    pool.put_back(chunk);
+    if let Some(bio) = bio {
+        thin.wait_for(WaitFor::Worker, bio);
     }
+    if let Some(cell) = cell {
+        let_go(cell);
+    }
+    false
 }
 
 /// Fills the new chunk: by the bio itself when it covers it, else from the old chunk or from the
