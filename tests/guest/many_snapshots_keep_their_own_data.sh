@@ -8,6 +8,8 @@ thin_new t 0 8
 model "$W/t" 8
 random_puts t "$W/t" 8 20 200
 for i in $(seq 1 16); do
+    # Each snapshot has this one to itself: the random places alone may leave nothing to be returned.
+    put t "$W/t" 0 4096 direct
     snap "s$i" "$i" t 0
     cp "$W/t" "$W/s$i"
     random_puts t "$W/t" 8 4 300
@@ -25,7 +27,7 @@ for i in $(seq 1 2 16); do
     remove "s$i"
     message delete "$i"
 done
-at_most "chunks used after deleting half" "$(chunks_used)" "$((used - 1))"
+at_most "chunks used after deleting half" "$(chunks_used)" "$((used - 8))"
 for i in $(seq 2 2 16); do
     same "s$i" "$W/s$i"
     remove "s$i"
