@@ -742,7 +742,7 @@ pub(crate) struct Metadata {
     deleting: RwSem<()>,
     /// Deletions may have left something over.
     left_over: Atomic<bool>,
-    /// Held by who inserts mappings, and by commits from the flush of the data device on.
+    /// Held by who inserts mappings or makes a snapshot, and by commits from the flush of the data device on.
     inserting: RwSem<()>,
     /// Held by who changes the state, or waits to.
     turn: RwSem<()>,
@@ -978,7 +978,8 @@ impl Metadata {
     }
 
     /// Makes `id` a snapshot of `origin`. EEXIST; ENODATA: no such origin; EOVERFLOW: no time
-    /// stamps left. The caller has quiesced the origin's writes.
+    /// stamps left. Writes of the origin in place may be under way: the caller waits for them afterwards
+    /// (`pool::snapshots`).
     pub(crate) fn create_snap(&self, id: DevId, origin: DevId) -> Result {
         pdata::without_io(|| {
             // A snapshot names data, as an insertion does.
