@@ -779,6 +779,19 @@ still_going() {
     kill -0 "$1" 2>/dev/null || fail "$2 has ended"
 }
 
+# answered CMD…: it succeeds in seconds, and not when something else ends.
+answered() {
+    in_background "$@"
+    a_job=$!
+    a_left=100
+    while kill -0 "$a_job" 2>/dev/null; do
+        a_left=$((a_left - 1))
+        [ "$a_left" -gt 0 ] || fail "hangs: $*"
+        sleep 0.1
+    done
+    wait "$a_job" || fail "failed: $*"
+}
+
 # dm_remove_all: thins before the pools they sit on; dm refuses what is still in use, so go round until nothing moves.
 dm_remove_all() {
     # A suspended device would swallow the flush of whatever is above it for ever.

@@ -44,19 +44,6 @@ for name in names:
     os.close(fd)
 END
 
-# answered CMD…: in seconds, not when something else ends.
-answered() {
-    in_background "$@"
-    a_job=$!
-    a_left=100
-    while kill -0 "$a_job" 2>/dev/null; do
-        a_left=$((a_left - 1))
-        [ "$a_left" -gt 0 ] || fail "hangs: $*"
-        sleep 0.1
-    done
-    wait "$a_job" || fail "failed: $*"
-}
-
 begin() {
     rm -f "$W/stop"
     in_background python3 "$W/writes.py" "$W/stop" "$@"
