@@ -60,10 +60,16 @@ pub(crate) fn wait_for_random() -> Result {
 /// Fills a word from the kernel's random generator, which has been waited for ([`wait_for_random`]). Any
 /// context.
 pub(crate) fn random_word() -> u64 {
-    let mut word: u64 = 0;
-    // SAFETY: the buffer is eight bytes of ours.
-    unsafe { bindings::get_random_bytes((&raw mut word).cast(), 8) };
+    let mut word = [0];
+    fill_random(&mut word);
+    let [word] = word;
     word
+}
+
+/// Fills many words, as [`random_word`] does one, in the time of a few.
+pub(crate) fn fill_random(words: &mut [u64]) {
+    // SAFETY: the buffer is the slice's.
+    unsafe { bindings::get_random_bytes(words.as_mut_ptr().cast(), core::mem::size_of_val(words)) };
 }
 
 /// Why a recorded frame could not be used.

@@ -50,11 +50,17 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Draws a key from `random`, for vector registers if `vectors` and if they compute what they
-    /// should; `None` without memory. Process context.
-    pub(crate) fn new(mut random: impl FnMut() -> u64, vectors: bool) -> Option<Self> {
-        let words = array(PAGE_WORDS, |_| random())?;
-        let fold = [0; FOLD_WORDS].map(|_| joined([random(), random()]));
+    /// Draws a key from `random`, which fills a slice, for vector registers if `vectors` and if they compute
+    /// what they should; `None` without memory. Process context.
+    pub(crate) fn new(random: impl Fn(&mut [u64]), vectors: bool) -> Option<Self> {
+        // All words at once: a call of the generator costs far more than the word that it gives.
+        let mut words = array(PAGE_WORDS, |_| 0)?;
+        random(&mut words);
+        let fold = [0; FOLD_WORDS].map(|_| {
+            let mut halves = [0; 2];
+            random(&mut halves);
+            joined(halves)
+        });
         let mut key = Self {
             words,
             fold,
@@ -68,9 +74,10 @@ impl Key {
 
     /// Whether the vector registers compute what they should, of eight pages together and of one, unless
     /// they are in use; `None` without memory.
-    fn vectors_are_right(&self, mut random: impl FnMut() -> u64) -> Option<bool> {
+    fn vectors_are_right(&self, random: impl Fn(&mut [u64])) -> Option<bool> {
         let words = self.page_words()?;
-        let memory = array(10 * PAGE_WORDS, |_| random())?;
+        let mut memory = array(10 * PAGE_WORDS, |_| 0)?;
+        random(&mut memory);
         let mut pages = [NO_PAGE; 10];
         for (place, page) in pages.iter_mut().zip(memory.chunks_exact(PAGE_WORDS)) {
             *place = page.first_chunk()?;

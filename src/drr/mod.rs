@@ -43,7 +43,7 @@ use crate::dm::{
     bdev::BlockDev,
     bio::{Bio, BioList, Status},
     epoch::Epochs,
-    folio::{random_word, Hotplug, PrivatePage, ReadQueue},
+    folio::{fill_random, random_word, Hotplug, PrivatePage, ReadQueue},
     shrinker::{GroupShrinker, Shrink, Shrinker},
     sync::RwSem,
 };
@@ -227,7 +227,7 @@ impl Drr {
         let meta_pages = MetaPages::new(options.meta_max_bytes, random_word()).ok_or(ENOMEM)?;
         let meta_pages = Arc::new(meta_pages, GFP_KERNEL)?;
         let cache = Arc::new(Cache::new(table.clone(), options.cache)?, GFP_KERNEL)?;
-        let key = hash::Key::new(random_word, options.vector_hash).ok_or(ENOMEM)?;
+        let key = hash::Key::new(fill_random, options.vector_hash).ok_or(ENOMEM)?;
         let hash_ns = sampling::cost_of(&key).ok_or(ENOMEM)?;
         Ok(Arc::new(
             Self {

@@ -127,7 +127,7 @@ fn switched_off_it_records_everything() {
 
 #[test]
 fn measures_what_a_hash_costs() {
-    let key = Key::new(|| 0x1234_5678_9abc_def1, false).expect("memory");
+    let key = Key::new(|to| to.fill(0x1234_5678_9abc_def1), false).expect("memory");
     let cost = cost_of(&key).expect("memory");
     assert!(cost < 1_000_000_000);
     set_out_of_memory(true);
