@@ -26,6 +26,16 @@ pub(crate) fn pause() {
     unsafe { bindings::drr_pause() };
 }
 
+/// Begins a grace period of RCU that somebody is about to wait for, so that it is under way by then.
+/// Does not wait. Any context.
+///
+/// Without it the callback of a waiter lies about until a timer's tick finds it, and only then does
+/// a grace period begin (kernel/rcu/tree.c, `call_rcu`, 7.2).
+pub(crate) fn begin_grace_period() {
+    // SAFETY: no requirements.
+    unsafe { bindings::start_poll_synchronize_rcu() };
+}
+
 /// A sleeping lock: many readers or one writer. Process context only.
 ///
 /// # Invariants

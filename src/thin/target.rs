@@ -6,6 +6,7 @@ use super::{map, origin::Origin, Thin};
 use crate::{
     dm::{
         bio::{Bio, Status},
+        sync::begin_grace_period,
         target::{
             with_mapped_dev, Access, CtrError, DmDev, EndIo, Features, Limits, MapIo, Reply,
             StatusType, Target, Ti, Wants,
@@ -219,6 +220,9 @@ impl Target for ThinTarget {
             gone,
             taken,
         } = KBox::into_inner(self);
+        // Device-mapper freezes the queue of a device that is removed, once its tables are gone, and that
+        // waits for one (block/genhd.c, `__del_gendisk`, 7.2).
+        begin_grace_period();
         thin.pool.remove_thin(&thin);
         thin.disarm();
         thin.pool.drr.remove_layer(&thin.layer);
