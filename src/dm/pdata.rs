@@ -387,14 +387,16 @@ impl<const LEVELS: usize, const SIZE: usize> Tree<LEVELS, SIZE> {
 struct Context {
     /// Device id and virtual chunk to mapping value.
     mappings: Tree<2, 8>,
-    /// The same, never waiting for the disk.
-    mappings_now: Tree<2, 8>,
     /// Device id to the root of its mappings; a value that goes takes its tree with it.
     devices: Tree<1, 8>,
+    /// The same, for lookups that never wait for the disk.
+    devices_now: Tree<1, 8>,
     /// The same, for values that are moved: nothing is deleted.
     devices_moved: Tree<1, 8>,
     /// Virtual chunk to mapping value, of one device.
     device: Tree<1, 8>,
+    /// The same, for lookups that never wait for the disk.
+    device_now: Tree<1, 8>,
     /// Device id to details.
     details: Tree<1, { format::Details::SIZE }>,
     tm: Cell<*mut bindings::dm_transaction_manager>,
@@ -654,10 +656,11 @@ impl Store {
         let context = KBox::new(
             Context {
                 mappings: Tree::new(),
-                mappings_now: Tree::new(),
                 devices: Tree::new(),
+                devices_now: Tree::new(),
                 devices_moved: Tree::new(),
                 device: Tree::new(),
+                device_now: Tree::new(),
                 details: Tree::new(),
                 tm: Cell::new(ptr::null_mut()),
                 data_map: Cell::new(ptr::null_mut()),
@@ -857,9 +860,11 @@ impl Store {
             Some(roots_equal as Equal),
         );
         cx.mappings.describe(tm, p, inc, dec, equal);
-        cx.mappings_now.describe(tm_now, p, inc, dec, equal);
         cx.device.describe(tm, p, inc, dec, equal);
+        cx.device_now.describe(tm_now, p, inc, dec, equal);
         cx.devices.describe(tm, p, inc_root, dec_root, equal_root);
+        cx.devices_now
+            .describe(tm_now, p, inc_root, dec_root, equal_root);
         cx.devices_moved.describe(tm, p, inc_root, None, None);
         cx.details.describe(tm, p, None, None, None);
         cx.tm.set(tm.as_ptr());
@@ -960,24 +965,18 @@ impl Store {
 
     // --- Mappings ----------------------------------------------------------------------------
 
-    /// The mapping value of a device's virtual chunk. EAGAIN: `may_block` is false and a block
-    /// of the tree is not in memory.
-    pub(crate) fn lookup(
-        &self,
-        root: u64,
-        device: u64,
-        vchunk: u64,
-        may_block: bool,
-    ) -> Result<Option<u64>> {
+    /// The mapping value of a virtual chunk of the device whose mappings hang on `subtree`
+    /// ([`Self::device_root`]). EAGAIN: `may_block` is false and a block of the tree is not in memory.
+    pub(crate) fn lookup(&self, subtree: u64, vchunk: u64, may_block: bool) -> Result<Option<u64>> {
         self.open_objects()?;
         let cx = self.cx();
         let tree = if may_block {
-            &cx.mappings
+            &cx.device
         } else {
-            &cx.mappings_now
+            &cx.device_now
         };
         // SAFETY: open, as checked; a lookup changes nothing.
-        let v = unsafe { tree.lookup(root, [device, vchunk]) }?;
+        let v = unsafe { tree.lookup(subtree, [vchunk]) }?;
         Ok(v.map(u64::from_le_bytes))
     }
 
@@ -1088,11 +1087,27 @@ impl Store {
         unsafe { self.cx().details.empty() }
     }
 
-    /// The root of a device's mappings.
+    /// The root of a device's mappings. It is another one after any change of the store, perhaps.
     pub(crate) fn device_root(&self, root: u64, device: u64) -> Result<Option<u64>> {
+        self.find_device_root(root, device, true)
+    }
+
+    /// As [`Self::device_root`]. EAGAIN: `may_block` is false and a block of the tree is not in memory.
+    pub(crate) fn find_device_root(
+        &self,
+        root: u64,
+        device: u64,
+        may_block: bool,
+    ) -> Result<Option<u64>> {
         self.open_objects()?;
+        let cx = self.cx();
+        let tree = if may_block {
+            &cx.devices
+        } else {
+            &cx.devices_now
+        };
         // SAFETY: open, as checked; a lookup changes nothing.
-        let v = unsafe { self.cx().devices.lookup(root, [device]) }?;
+        let v = unsafe { tree.lookup(root, [device]) }?;
         Ok(v.map(u64::from_le_bytes))
     }
 

@@ -17,6 +17,7 @@
 use super::{
     enodata,
     format::{self, Details},
+    generation::KnownRoot,
     Mapping,
 };
 use crate::units::Chunk;
@@ -43,6 +44,8 @@ pub(super) struct Device {
     transaction_id: Atomic<u64>,
     creation_time: Atomic<u32>,
     snapshotted_time: Atomic<u32>,
+    /// Of the tree of its mappings.
+    pub(super) root: KnownRoot,
 }
 
 impl Device {
@@ -58,6 +61,7 @@ impl Device {
             transaction_id: Atomic::new(details.transaction_id),
             creation_time: Atomic::new(details.creation_time),
             snapshotted_time: Atomic::new(details.snapshotted_time),
+            root: KnownRoot::new(),
         };
         Ok(Arc::new(device, GFP_KERNEL)?)
     }

@@ -40,6 +40,7 @@ mod devices;
 pub(crate) mod figures;
 pub(crate) mod format;
 pub(crate) mod freed;
+mod generation;
 mod held;
 pub(crate) mod pieces;
 
@@ -55,6 +56,7 @@ use crate::units::{Chunk, DevId, VChunk};
 use check::{Failure, Findings};
 use devices::{Device, Devices};
 use format::{Changing, Details, Fault, Superblock};
+use generation::{Generations, Guarded};
 use held::Held;
 use kernel::prelude::*;
 use kernel::sync::{
@@ -222,6 +224,8 @@ impl Recent {
 
 /// What the metadata lock protects.
 struct State {
+    /// How often the state was held exclusively (`generation`).
+    generation: u64,
     store: Store,
     dev: BlockDev,
     devices: Devices,
@@ -254,7 +258,28 @@ struct State {
     held: Held,
 }
 
+impl Generations for State {
+    fn next_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+}
+
 impl State {
+    /// The root of a device's mappings. EAGAIN: `may_block` is false and a block of the tree of devices
+    /// is not in memory.
+    fn mappings_of(&self, device: &Device, may_block: bool) -> Result<Option<u64>> {
+        if let Some(root) = device.root.get(self.generation) {
+            return Ok(Some(root));
+        }
+        let root = self
+            .store
+            .find_device_root(self.sb.mapping_root, device.key(), may_block)?;
+        if let Some(root) = root {
+            device.root.set(self.generation, root);
+        }
+        Ok(root)
+    }
+
     /// Spoils the transaction when a change failed (invariant 1).
     fn sound<T>(&mut self, r: Result<T>) -> Result<T> {
         if r.is_err() {
@@ -746,7 +771,7 @@ pub(crate) struct Metadata {
     inserting: RwSem<()>,
     /// Held by who changes the state, or waits to.
     turn: RwSem<()>,
-    state: RwSem<State>,
+    state: Guarded<State>,
     epochs: Arc<Epochs>,
 }
 
@@ -798,6 +823,7 @@ impl Metadata {
             .map_err(because(c"Cannot allocate metadata"))?;
         let store = Store::new(dev).map_err(because(c"Cannot create block manager"))?;
         let mut state = State {
+            generation: 1,
             store,
             dev,
             devices: Devices::new(),
@@ -827,7 +853,7 @@ impl Metadata {
         let deleting = RwSem::new(()).map_err(nomem)?;
         let inserting = RwSem::new(()).map_err(nomem)?;
         let turn = RwSem::new(()).map_err(nomem)?;
-        let state = RwSem::new(state).map_err(nomem)?;
+        let state = Guarded::new(state).map_err(nomem)?;
         let metadata = Self {
             deleting,
             left_over: Atomic::new(true),
@@ -1063,10 +1089,12 @@ impl Metadata {
     pub(crate) fn lookup(&self, t: &OpenThin, v: VChunk, may_block: bool) -> Result<Lookup> {
         let s = self.state.read();
         t.device.present()?;
-        match s
-            .store
-            .lookup(s.sb.mapping_root, t.device.key(), v.0, may_block)
-        {
+        let found = match s.mappings_of(&t.device, may_block) {
+            Ok(Some(subtree)) => s.store.lookup(subtree, v.0, may_block),
+            Ok(None) => Ok(None),
+            Err(e) => Err(e),
+        };
+        match found {
             Ok(Some(value)) => Ok(Lookup::Mapped(t.device.mapping(value))),
             Ok(None) => Ok(Lookup::Unmapped),
             Err(e) if e == EAGAIN && !may_block => Ok(Lookup::WouldBlock),
@@ -1141,8 +1169,9 @@ impl Metadata {
         let Mapping { chunk, shared } = t.device.mapping(value);
         let limit = end.0.min(first.saturating_add(RANGE_MAX));
         let mut at = first.saturating_add(1);
+        let subtree = s.mappings_of(&t.device, true)?.ok_or(EIO)?;
         while at < limit {
-            let Some(value) = s.store.lookup(root, key, at, true)? else {
+            let Some(value) = s.store.lookup(subtree, at, true)? else {
                 break;
             };
             let next = t.device.mapping(value);
