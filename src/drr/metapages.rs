@@ -30,7 +30,8 @@
 //!
 //! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs and record.rs (users).
 
-use super::platform::{array, boxed, Array, Boxed, IrqLock};
+use super::list::{node, List};
+use super::platform::{array, Array, IrqLock};
 use super::shares::Shares;
 use super::table::{key_of, keys, mask_of, slot_of, Ticket, GROUP_PAGES};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -54,7 +55,6 @@ struct Group<P> {
     pages: [Option<P>; GROUP_PAGES],
     /// Which sectors of each page are valid.
     valid: [u8; GROUP_PAGES],
-    next: Option<Boxed<Group<P>>>,
 }
 
 impl<P> Group<P> {
@@ -64,9 +64,7 @@ impl<P> Group<P> {
 }
 
 /// Groups, the oldest first.
-struct Bucket<P> {
-    head: Option<Boxed<Group<P>>>,
-}
+type Bucket<P> = List<Group<P>>;
 
 struct Slot<P> {
     generation: AtomicU32,
@@ -101,62 +99,9 @@ pub(crate) fn sectors_of(at: u32, len: u32) -> u8 {
     (below(end) & !below(begin)) as u8
 }
 
-impl<P> Bucket<P> {
-    fn find(&mut self, key: u64, domain: u32) -> Option<&mut Group<P>> {
-        let mut here = self.head.as_deref_mut();
-        while let Some(group) = here {
-            if group.key == key && group.domain == domain {
-                return Some(group);
-            }
-            here = group.next.as_deref_mut();
-        }
-        None
-    }
-
-    fn for_each(&mut self, mut f: impl FnMut(&mut Group<P>)) {
-        let mut here = self.head.as_deref_mut();
-        while let Some(group) = here {
-            f(group);
-            here = group.next.as_deref_mut();
-        }
-    }
-
-    fn push(&mut self, group: Boxed<Group<P>>) {
-        let mut link = &mut self.head;
-        while let Some(group) = link {
-            link = &mut group.next;
-        }
-        *link = Some(group);
-    }
-
-    /// Takes the first group that `wanted` accepts out.
-    fn take(&mut self, mut wanted: impl FnMut(&mut Group<P>) -> bool) -> Option<Boxed<Group<P>>> {
-        let mut link = &mut self.head;
-        loop {
-            let here = match link.as_mut() {
-                None => return None,
-                Some(group) => wanted(group),
-            };
-            if here {
-                let mut found = link.take();
-                if let Some(group) = found.as_mut() {
-                    *link = group.next.take();
-                }
-                return found;
-            }
-            match link {
-                Some(group) => link = &mut group.next,
-                None => return None,
-            }
-        }
-    }
-}
-
-impl<P> Drop for Bucket<P> {
-    fn drop(&mut self) {
-        // One by one: the list must not be dropped by recursion.
-        while self.take(|_| true).is_some() {}
-    }
+/// The group of a key in a domain, if there is one.
+fn find<P>(b: &mut Bucket<P>, key: u64, domain: u32) -> Option<&mut Group<P>> {
+    b.iter_mut().find(|g| g.key == key && g.domain == domain)
 }
 
 impl<P> MetaPages<P> {
@@ -168,7 +113,7 @@ impl<P> MetaPages<P> {
         Some(Self {
             slots: array(buckets, |_| Slot {
                 generation: AtomicU32::new(0),
-                bucket: IrqLock::new(Bucket { head: None }),
+                bucket: IrqLock::new(Bucket::new()),
             })?,
             seed: seed | 1,
             max_pages,
@@ -225,7 +170,7 @@ impl<P> MetaPages<P> {
         }
         let (key, n) = (key_of(ppn), slot_of(ppn));
         self.slot(key)?.bucket.with(|b| {
-            let group = b.find(key, domain)?;
+            let group = find(b, key, domain)?;
             let valid = group.valid.get(n).copied().unwrap_or(0);
             if sectors == 0 || valid & sectors != sectors {
                 return None;
@@ -262,10 +207,10 @@ impl<P> MetaPages<P> {
             if self.generations(first, pages) != sum {
                 return Kept::Cancelled;
             }
-            if b.find(key, domain).is_none() && !make_group(b, key, domain) {
+            if find(b, key, domain).is_none() && !make_group(b, key, domain) {
                 return Kept::NoMemory;
             }
-            let Some(group) = b.find(key, domain) else {
+            let Some(group) = find(b, key, domain) else {
                 return Kept::NoMemory;
             };
             let (Some(page), Some(valid)) = (group.pages.get_mut(n), group.valid.get_mut(n)) else {
@@ -304,7 +249,7 @@ impl<P> MetaPages<P> {
         let (key, n) = (key_of(ppn), slot_of(ppn));
         self.slot(key).is_some_and(|slot| {
             slot.bucket.with(|b| {
-                let group = b.find(key, domain);
+                let group = find(b, key, domain);
                 group.is_some_and(|g| g.pages.get(n).is_some_and(Option::is_some))
             })
         })
@@ -334,9 +279,9 @@ impl<P> MetaPages<P> {
             let slot = self.slots.get(hand.checked_rem(self.slots.len())?)?;
             // Its memory is freed outside of the lock.
             if let Some(old) = slot.bucket.with(|b| b.take(&mut may_go)) {
-                let pages = old.count();
+                let pages = old.item.count();
                 self.pages
-                    .sub(old.domain, u32::try_from(pages).unwrap_or(0));
+                    .sub(old.item.domain, u32::try_from(pages).unwrap_or(0));
                 self.evicted.fetch_add(pages as u64, Ordering::Relaxed);
                 return Some(pages);
             }
@@ -409,7 +354,7 @@ impl<P> MetaPages<P> {
 
     /// Drops the pages of each group that `which` names.
     fn drop_in(&self, b: &mut Bucket<P>, mut which: impl FnMut(&Group<P>) -> u16) {
-        b.for_each(|group| {
+        for group in b.iter_mut() {
             let mask = which(group);
             let mut bit = 1u16;
             for (page, valid) in group.pages.iter_mut().zip(group.valid.iter_mut()) {
@@ -419,24 +364,23 @@ impl<P> MetaPages<P> {
                 }
                 bit = bit.wrapping_shl(1);
             }
-        });
+        }
         sweep_empty(b);
     }
 }
 
 /// Makes an empty group; whether there is memory for it.
 fn make_group<P>(b: &mut Bucket<P>, key: u64, domain: u32) -> bool {
-    let group = boxed(Group {
+    let group = node(Group {
         key,
         domain,
         used: false,
         pages: [const { None }; GROUP_PAGES],
         valid: [0; GROUP_PAGES],
-        next: None,
     });
-    group.map(|group| b.push(group)).is_some()
+    group.map(|group| b.insert(group, |_| false)).is_some()
 }
 
 fn sweep_empty<P>(b: &mut Bucket<P>) {
-    while b.take(|g| g.count() == 0).is_some() {}
+    b.retain(|g| g.count() != 0);
 }

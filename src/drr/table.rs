@@ -37,7 +37,8 @@
 //! lock), serve.rs and record.rs (users).
 
 use super::bits::Bits;
-use super::platform::{array, boxed, pause, Array, Boxed, IrqLock};
+use super::list::{node, List, Node};
+use super::platform::{array, pause, Array, Boxed, IrqLock};
 use super::shares::{Claim, Shares};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -89,7 +90,6 @@ pub(crate) struct Group {
     valid: u16,
     pfn: [u32; GROUP_PAGES],
     hash: [u64; GROUP_PAGES],
-    next: Option<Boxed<Group>>,
 }
 
 /// One record, as handed out.
@@ -427,8 +427,9 @@ impl Presence {
     }
 }
 
+/// Groups, the newest first.
 struct Bucket {
-    head: Option<Boxed<Group>>,
+    groups: List<Group>,
 }
 
 struct Slot {
@@ -497,72 +498,21 @@ pub(super) fn keys(first: u64, pages: u64) -> core::ops::Range<u64> {
 impl Bucket {
     /// Drops every group for which `keep` says no, and takes it off `groups`.
     fn retain(&mut self, groups: &Shares, mut keep: impl FnMut(&mut Group) -> bool) {
-        let mut link = &mut self.head;
-        loop {
-            let stay = match link.as_mut() {
-                None => break,
-                Some(group) => keep(group),
-            };
-            if !stay {
-                if let Some(group) = link.as_ref() {
-                    groups.sub(group.id.domain, 1);
-                }
-                let next = link.as_mut().and_then(|g| g.next.take());
-                // The old group goes here, alone: its link was taken.
-                *link = next;
-                continue;
+        self.groups.retain(|group| {
+            let stays = keep(group);
+            if !stays {
+                groups.sub(group.id.domain, 1);
             }
-            match link {
-                Some(group) => link = &mut group.next,
-                None => break,
-            }
-        }
-    }
-
-    /// Takes the first group that `wanted` accepts out of the list.
-    fn take(&mut self, mut wanted: impl FnMut(&Group) -> bool) -> Option<Boxed<Group>> {
-        let mut link = &mut self.head;
-        loop {
-            let here = match link.as_ref() {
-                None => return None,
-                Some(group) => wanted(group),
-            };
-            if here {
-                let mut found = link.take();
-                if let Some(group) = found.as_mut() {
-                    *link = group.next.take();
-                }
-                return found;
-            }
-            match link {
-                Some(group) => link = &mut group.next,
-                None => return None,
-            }
-        }
-    }
-
-    fn push(&mut self, mut group: Boxed<Group>) {
-        group.next = self.head.take();
-        self.head = Some(group);
-    }
-
-    fn for_each(&self, mut f: impl FnMut(&Group)) {
-        self.find(|group| {
-            f(group);
-            false
+            stays
         });
     }
 
-    /// The first group that `wanted` accepts.
-    fn find(&self, mut wanted: impl FnMut(&Group) -> bool) -> Option<&Group> {
-        let mut link = &self.head;
-        while let Some(group) = link {
-            if wanted(group) {
-                return Some(group);
-            }
-            link = &group.next;
-        }
-        None
+    fn push(&mut self, group: Boxed<Node<Group>>) {
+        self.groups.insert(group, |_| true);
+    }
+
+    fn for_each(&self, f: impl FnMut(&Group)) {
+        self.groups.iter().for_each(f);
     }
 
     /// Whether some page of key `key` has more than `n` records inside `domain`.
@@ -583,23 +533,16 @@ impl Bucket {
     }
 
     /// Takes the oldest group that `may_go` out.
-    fn take_oldest(&mut self, may_go: impl Fn(&Group) -> bool) -> Option<Boxed<Group>> {
+    fn take_oldest(&mut self, may_go: impl Fn(&Group) -> bool) -> Option<Boxed<Node<Group>>> {
         let mut left: usize = 0;
         self.for_each(|g| left = left.saturating_add(may_go(g).into()));
         if left == 0 {
             return None;
         }
-        self.take(|g| {
+        self.groups.take(|g| {
             left = left.saturating_sub(may_go(g).into());
             left == 0
         })
-    }
-}
-
-impl Drop for Bucket {
-    fn drop(&mut self) {
-        // One by one: the list must not be dropped by recursion.
-        while self.take(|_| true).is_some() {}
     }
 }
 
@@ -611,7 +554,9 @@ impl Table {
         let buckets = wanted.checked_next_power_of_two().unwrap_or(MIN_BUCKETS);
         let slots = array(buckets, |_| Slot {
             generation: AtomicU32::new(0),
-            bucket: IrqLock::new(Bucket { head: None }),
+            bucket: IrqLock::new(Bucket {
+                groups: List::new(),
+            }),
         })?;
         Some(Self {
             slots,
@@ -645,7 +590,7 @@ impl Table {
         let slot = self.slots.get(number)?;
         Some(slot.bucket.with(|b| {
             let r = f(slot, b);
-            if b.head.is_none() {
+            if b.groups.is_empty() {
                 self.occupied.clear(number);
             }
             r
@@ -736,7 +681,10 @@ impl Table {
         }
         let Some(s) = self.slot(key) else { return };
         s.bucket.with(|b| {
-            let newest = b.find(|g| g.key == key && g.id.domain == domain && g.valid & bit != 0);
+            let newest = b
+                .groups
+                .iter()
+                .find(|g| g.key == key && g.id.domain == domain && g.valid & bit != 0);
             if let Some(g) = newest {
                 known.group.id = g.id;
                 known.group.valid = g.valid;
@@ -860,7 +808,7 @@ impl Table {
         batch: &Batch,
         ticket: &Ticket,
         owner: &Presence,
-        memory: Option<Boxed<Group>>,
+        memory: Option<Boxed<Node<Group>>>,
     ) -> Published {
         let age = self.clock.fetch_add(1, Ordering::Relaxed);
         let number = self.number(batch.key);
@@ -875,11 +823,11 @@ impl Table {
             {
                 return Published::Cancelled;
             }
-            let found = b.take(|g| g.key == batch.key && g.id == batch.id);
+            let found = b.groups.take(|g| g.key == batch.key && g.id == batch.id);
             let group = match found {
                 Some(mut group) => {
-                    batch.copy_to(&mut group);
-                    group.age = age;
+                    batch.copy_to(&mut group.item);
+                    group.item.age = age;
                     Some(group)
                 }
                 None => self.fresh(batch, age, memory),
@@ -895,7 +843,12 @@ impl Table {
     }
 
     /// A group of what is in `batch`, counted but not linked: in `memory`, or where there is room.
-    fn fresh(&self, batch: &Batch, age: u64, memory: Option<Boxed<Group>>) -> Option<Boxed<Group>> {
+    fn fresh(
+        &self,
+        batch: &Batch,
+        age: u64,
+        memory: Option<Boxed<Node<Group>>>,
+    ) -> Option<Boxed<Node<Group>>> {
         let new = Group {
             key: batch.key,
             id: batch.id,
@@ -903,15 +856,14 @@ impl Table {
             valid: batch.valid,
             pfn: batch.pfn,
             hash: batch.hash,
-            next: None,
         };
         let group = match memory {
             Some(mut group) => {
-                *group = new;
+                group.item = new;
                 group
             }
             None if self.is_full() => return None,
-            None => boxed(new)?,
+            None => node(new)?,
         };
         self.groups.add(batch.id.domain);
         Some(group)
@@ -973,7 +925,7 @@ impl Table {
     }
 
     /// Takes an old group out somewhere, so that `domain` may have one more.
-    fn make_room(&self, domain: u32) -> Option<Boxed<Group>> {
+    fn make_room(&self, domain: u32) -> Option<Boxed<Node<Group>>> {
         let claim = self.groups.claim(self.room(), Some(domain));
         let of_most = |g: &Group| g.id.domain == claim.most;
         let memory = self
@@ -996,12 +948,12 @@ impl Table {
         &self,
         buckets: usize,
         may_go: impl Fn(&Group) -> bool,
-    ) -> Option<Boxed<Group>> {
+    ) -> Option<Boxed<Node<Group>>> {
         for _ in 0..buckets.min(self.slots.len()) {
             let number = self.next_occupied()?;
             if let Some(group) = self.thin(number, |_, b| b.take_oldest(&may_go)).flatten() {
-                self.groups.sub(group.id.domain, 1);
-                self.count_evicted(&group);
+                self.groups.sub(group.item.id.domain, 1);
+                self.count_evicted(&group.item);
                 return Some(group);
             }
         }

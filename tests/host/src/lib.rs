@@ -29,6 +29,8 @@ pub mod drr {
     pub mod heatmap;
     #[path = "../../../../src/drr/layers.rs"]
     pub mod layers;
+    #[path = "../../../../src/drr/list.rs"]
+    mod list;
     #[path = "../../../../src/drr/metapages.rs"]
     pub mod metapages;
     #[path = "../../../../src/drr/peers.rs"]
