@@ -24,16 +24,18 @@
 //!    [`MetaPages::keep`] compares a ticket, from before the read, under the same lock.
 //! 3. What is kept carries a domain, and is found in that domain alone. It leaves for want of room only if its
 //!    domain has its share of that, or more (shares.rs); a group leaves as a whole.
+//! 4. A bucket has at most [`MAX_GROUPS_OF_KEY`] groups of one key: so many domains keep pages of one place, one group
+//!    each. A walk along its list costs no more, but for the few other keys in it.
 //!
 //! Locks: one interrupt-safe spinlock a bucket, never two at once; a page is copied under it. Any context
 //! but NMI. Memory is allocated without waiting; where there is none nothing is kept.
 //!
 //! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs and record.rs (users).
 
-use super::list::{node, List};
-use super::platform::{array, Array, IrqLock};
+use super::list::{node, List, Node};
+use super::platform::{array, Array, Boxed, IrqLock};
 use super::shares::Shares;
-use super::table::{key_of, keys, mask_of, slot_of, Ticket, GROUP_PAGES};
+use super::table::{key_of, keys, mask_of, slot_of, Ticket, GROUP_PAGES, MAX_GROUPS_OF_KEY};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Pages for which there is a bucket, when all room is used. A group has some four: metadata lies scattered.
@@ -201,14 +203,19 @@ impl<P> MetaPages<P> {
         if self.is_full() && !self.has(ppn, domain) && !self.make_room(domain) {
             return Kept::NoMemory;
         }
-        slot.bucket.with(|b| {
+        // Its memory is freed outside of the lock.
+        let mut surplus = None;
+        let kept = slot.bucket.with(|b| {
             // Under the lock: see invariant 2.
             let (first, pages, sum) = ticket.parts();
             if self.generations(first, pages) != sum {
                 return Kept::Cancelled;
             }
-            if find(b, key, domain).is_none() && !make_group(b, key, domain) {
-                return Kept::NoMemory;
+            if find(b, key, domain).is_none() {
+                if !make_group(b, key, domain) {
+                    return Kept::NoMemory;
+                }
+                surplus = take_surplus(b, key, domain);
             }
             let Some(group) = find(b, key, domain) else {
                 return Kept::NoMemory;
@@ -237,7 +244,20 @@ impl<P> MetaPages<P> {
             }
             sweep_empty(b);
             Kept::NoMemory
-        })
+        });
+        if let Some(old) = surplus {
+            self.count_evicted(&old.item);
+        }
+        kept
+    }
+
+    /// Takes a group that has been given up off the counts; how many pages it had.
+    fn count_evicted(&self, group: &Group<P>) -> usize {
+        let pages = group.count();
+        self.pages
+            .sub(group.domain, u32::try_from(pages).unwrap_or(0));
+        self.evicted.fetch_add(pages as u64, Ordering::Relaxed);
+        pages
     }
 
     fn is_full(&self) -> bool {
@@ -279,11 +299,7 @@ impl<P> MetaPages<P> {
             let slot = self.slots.get(hand.checked_rem(self.slots.len())?)?;
             // Its memory is freed outside of the lock.
             if let Some(old) = slot.bucket.with(|b| b.take(&mut may_go)) {
-                let pages = old.item.count();
-                self.pages
-                    .sub(old.item.domain, u32::try_from(pages).unwrap_or(0));
-                self.evicted.fetch_add(pages as u64, Ordering::Relaxed);
-                return Some(pages);
+                return Some(self.count_evicted(&old.item));
             }
         }
         None
@@ -379,6 +395,18 @@ fn make_group<P>(b: &mut Bucket<P>, key: u64, domain: u32) -> bool {
         valid: [0; GROUP_PAGES],
     });
     group.map(|group| b.insert(group, |_| false)).is_some()
+}
+
+/// Takes a group of `key` out, if it has more than are kept: one that has not been found lately if need not be, and not
+/// that of `domain`, which has just come. Each domain has one, and its share is less.
+fn take_surplus<P>(b: &mut Bucket<P>, key: u64, domain: u32) -> Option<Boxed<Node<Group<P>>>> {
+    let all = b.iter().filter(|g| g.key == key).count();
+    if all <= MAX_GROUPS_OF_KEY {
+        return None;
+    }
+    let gives = |g: &Group<P>| g.key == key && g.domain != domain;
+    b.take(|g| gives(g) && !core::mem::take(&mut g.used))
+        .or_else(|| b.take(|g| gives(g)))
 }
 
 fn sweep_empty<P>(b: &mut Bucket<P>) {

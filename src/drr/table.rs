@@ -4,18 +4,20 @@
 //!
 //! A *group* holds the records of 16 aligned pages of the data device (64 KiB) that one layer has
 //! in consecutive places of one mapping: 256 bytes for up to 16 records. All groups of a page
-//! are in one bucket, newest first; at most [`MAX_SOURCES`] of one domain have a record of one page.
+//! are in one bucket; at most [`MAX_SOURCES`] of one domain have a record of one page, and at most
+//! [`MAX_GROUPS_OF_KEY`] of all domains are kept. So whoever has the lock of a bucket walks along a short list.
 //!
 //! Records are weak: frame numbers, a mapping's address that is only compared, and a hash. They
 //! promise nothing; whoever uses one proves it (serve.rs).
 //!
 //! What a domain finds here is what it would find alone, but for writes, which drop the records of all
-//! domains, and for the room: a domain that has its share of that, or more, may lose some (shares.rs).
+//! domains, and for the room: a domain that has its share of that, or more, may lose some (shares.rs). The groups of
+//! one key are such a room, too.
 //!
 //! # Invariants
 //!
-//! 1. A bucket's list is ordered by age, newest first, and holds at most [`MAX_SOURCES`] records of
-//!    one page inside one domain.
+//! 1. A bucket's list is ordered by key and domain, ascending, and inside those by age, newest first. It holds at most
+//!    [`MAX_SOURCES`] records of one page inside one domain, and [`MAX_GROUPS_OF_KEY`] groups of one key.
 //! 2. A group in the table has at least one valid record.
 //! 3. `groups` counts, by domains, the groups linked in all buckets; raised before one is linked.
 //! 4. *No record survives a write to its page.* A write calls [`Table::drop_range`], which raises
@@ -40,6 +42,7 @@ use super::bits::Bits;
 use super::list::{node, List, Node};
 use super::platform::{array, pause, Array, Boxed, IrqLock};
 use super::shares::{Claim, Shares};
+use core::cmp::Reverse;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// log2 of the pages of a group.
@@ -48,6 +51,10 @@ pub(crate) const GROUP_SHIFT: u32 = 4;
 pub(crate) const GROUP_PAGES: usize = 1 << GROUP_SHIFT;
 /// Sources that are kept of one page in one domain.
 pub(crate) const MAX_SOURCES: usize = 4;
+/// Groups that are kept of one key, in all domains: what a walk along a bucket's list costs at most, but for other
+/// keys, of which few are in one bucket. The whole of what a domain may have of a key, a record in each group
+/// ([`MAX_SOURCES`] of 16 pages), has room eight times.
+pub(crate) const MAX_GROUPS_OF_KEY: usize = 512;
 /// What one group costs: its allocation comes from the 256-byte slab.
 pub(crate) const GROUP_BYTES: usize = 256;
 /// Groups a bucket holds on average when the table is full.
@@ -90,6 +97,13 @@ pub(crate) struct Group {
     valid: u16,
     pfn: [u32; GROUP_PAGES],
     hash: [u64; GROUP_PAGES],
+}
+
+impl Group {
+    /// Where in the order of a bucket it is.
+    fn place(&self) -> (u64, u32) {
+        (self.key, self.id.domain)
+    }
 }
 
 /// One record, as handed out.
@@ -427,7 +441,7 @@ impl Presence {
     }
 }
 
-/// Groups, the newest first.
+/// Groups in the order of invariant 1.
 struct Bucket {
     groups: List<Group>,
 }
@@ -507,42 +521,71 @@ impl Bucket {
         });
     }
 
+    /// Puts a group in, as the newest of its key and domain.
     fn push(&mut self, group: Boxed<Node<Group>>) {
-        self.groups.insert(group, |_| true);
+        let place = group.item.place();
+        self.groups.insert(group, |g| g.place() >= place);
     }
 
-    fn for_each(&self, f: impl FnMut(&Group)) {
-        self.groups.iter().for_each(f);
+    /// The groups of `key` inside `domain`, newest first.
+    fn of(&self, key: u64, domain: u32) -> impl Iterator<Item = &Group> {
+        let place = (key, domain);
+        let up_to = self.groups.iter().take_while(move |g| g.place() <= place);
+        up_to.filter(move |g| g.place() == place)
     }
 
     /// Whether some page of key `key` has more than `n` records inside `domain`.
     fn has_copies(&self, key: u64, domain: u32, n: usize) -> bool {
-        // Which pages have more than 0, 1, ... records.
-        let mut more_than = [0; MAX_SOURCES];
-        self.for_each(|g| {
-            if g.key == key && g.id.domain == domain {
-                let mut add = g.valid;
-                for pages in &mut more_than {
-                    let carry = *pages & add;
-                    *pages |= add;
-                    add = carry;
-                }
-            }
-        });
-        more_than.get(n).is_some_and(|pages| *pages != 0)
+        let mut copies = Copies::default();
+        self.of(key, domain).for_each(|g| copies.add(g.valid));
+        copies.are_more_than(n)
     }
 
     /// Takes the oldest group that `may_go` out.
     fn take_oldest(&mut self, may_go: impl Fn(&Group) -> bool) -> Option<Boxed<Node<Group>>> {
-        let mut left: usize = 0;
-        self.for_each(|g| left = left.saturating_add(may_go(g).into()));
-        if left == 0 {
-            return None;
+        let old = self.groups.iter().filter(|g| may_go(g));
+        let oldest = old.map(|g| g.age).min()?;
+        self.groups.take(|g| g.age == oldest)
+    }
+
+    /// Takes a group of `key` out, if it has more than are kept: the oldest one of the domain that has most of them. Of
+    /// two that have as many, that with the older one gives way.
+    fn take_surplus(&mut self, key: u64) -> Option<Boxed<Node<Group>>> {
+        let mut all: usize = 0;
+        let mut run: (u32, usize) = (0, 0);
+        let mut most = None;
+        for g in self.groups.iter().take_while(|g| g.key <= key) {
+            if g.key != key {
+                continue;
+            }
+            all = all.saturating_add(1);
+            if run.0 != g.id.domain {
+                run = (g.id.domain, 0);
+            }
+            run.1 = run.1.saturating_add(1);
+            // The last one of a domain is its oldest, and counts for all of them.
+            most = most.max(Some((run.1, Reverse(g.age))));
         }
-        self.groups.take(|g| {
-            left = left.saturating_sub(may_go(g).into());
-            left == 0
-        })
+        let (_, Reverse(age)) = most.filter(|_| all > MAX_GROUPS_OF_KEY)?;
+        self.groups.take(|g| g.age == age)
+    }
+}
+
+/// Which pages of a key have more than 0, 1, ... records.
+#[derive(Default)]
+struct Copies([u16; MAX_SOURCES]);
+
+impl Copies {
+    fn add(&mut self, mut valid: u16) {
+        for pages in &mut self.0 {
+            let carry = *pages & valid;
+            *pages |= valid;
+            valid = carry;
+        }
+    }
+
+    fn are_more_than(&self, n: usize) -> bool {
+        self.0.get(n).is_some_and(|pages| *pages != 0)
     }
 }
 
@@ -646,10 +689,7 @@ impl Table {
         let (key, slot) = (key_of(ppn), slot_of(ppn));
         if let Some(s) = self.slot(key) {
             s.bucket.with(|b| {
-                b.for_each(|g| {
-                    if g.key != key || g.id.domain != domain || g.valid & bit(slot) == 0 {
-                        return;
-                    }
+                for g in b.of(key, domain).filter(|g| g.valid & bit(slot) != 0) {
                     if let (Some(pfn), Some(hash)) = (g.pfn.get(slot), g.hash.get(slot)) {
                         out.push(Source {
                             pfn: *pfn,
@@ -659,7 +699,7 @@ impl Table {
                             hash: *hash,
                         });
                     }
-                });
+                }
             });
         }
         out
@@ -681,10 +721,7 @@ impl Table {
         }
         let Some(s) = self.slot(key) else { return };
         s.bucket.with(|b| {
-            let newest = b
-                .groups
-                .iter()
-                .find(|g| g.key == key && g.id.domain == domain && g.valid & bit != 0);
+            let newest = b.of(key, domain).find(|g| g.valid & bit != 0);
             if let Some(g) = newest {
                 known.group.id = g.id;
                 known.group.valid = g.valid;
@@ -726,20 +763,26 @@ impl Table {
             return out;
         };
         slot.bucket.with(|b| {
-            b.for_each(|g| {
-                let mut this = Some((g.key, g.id.domain));
-                let fits = out.iter().any(|o| o.is_none() || *o > this);
-                if this <= after || !fits || out.contains(&this) {
-                    return;
+            let mut places = out.iter_mut();
+            let mut run = None;
+            let mut copies = Copies::default();
+            let mut told = None;
+            for g in b.groups.iter() {
+                let this = Some(g.place());
+                if this <= after || this == told {
+                    continue;
                 }
-                if b.has_copies(g.key, g.id.domain, n) {
-                    for place in out.iter_mut() {
-                        if place.is_none() || *place > this {
-                            core::mem::swap(place, &mut this);
-                        }
-                    }
+                if this != run {
+                    run = this;
+                    copies = Copies::default();
                 }
-            });
+                copies.add(g.valid);
+                if copies.are_more_than(n) {
+                    let Some(place) = places.next() else { break };
+                    *place = this;
+                    told = this;
+                }
+            }
         });
         out
     }
@@ -754,11 +797,7 @@ impl Table {
         let key = key_of(ppn);
         if let Some(s) = self.slot(key) {
             s.bucket.with(|b| {
-                b.for_each(|g| {
-                    if g.key == key && g.id.domain == domain {
-                        out |= g.valid;
-                    }
-                });
+                out = b.of(key, domain).fold(0, |all, g| all | g.valid);
             });
         }
         out
@@ -837,6 +876,7 @@ impl Table {
             };
             b.push(group);
             self.bound_sources(b, batch);
+            self.bound_groups(b, batch.key);
             Published::Recorded(batch.valid.count_ones())
         });
         published.unwrap_or(Published::NoMemory)
@@ -873,29 +913,19 @@ impl Table {
     /// among them: the new ones are locked until their reads have ended, and others who waited for the same
     /// page want to copy it, too.
     fn bound_sources(&self, b: &mut Bucket, batch: &Batch) {
-        let same = |g: &Group| g.key == batch.key && g.id.domain == batch.id.domain;
-        let mut groups: usize = 0;
-        b.for_each(|g| {
-            if same(g) {
-                groups = groups.saturating_add(1);
-            }
-        });
-        if groups <= MAX_SOURCES {
+        let (key, domain) = (batch.key, batch.id.domain);
+        if b.of(key, domain).count() <= MAX_SOURCES {
             return;
         }
-        let mut origin: u16 = 0;
-        b.for_each(|g| {
-            if same(g) && g.id.layer == batch.from {
-                origin |= g.valid;
-            }
-        });
+        let theirs = b.of(key, domain).filter(|g| g.id.layer == batch.from);
+        let mut origin = theirs.fold(0, |all, g| all | g.valid);
         let mut seen = [0u8; GROUP_PAGES];
         for (n, seen) in seen.iter_mut().enumerate() {
             *seen = u8::from(origin & bit(n) != 0);
         }
         let mut evicted: u64 = 0;
         b.retain(&self.groups, |g| {
-            if same(g) {
+            if g.place() == (key, domain) {
                 // Counted already: its newest record of each page.
                 let counted = if g.id.layer == batch.from {
                     g.valid & origin
@@ -917,6 +947,15 @@ impl Table {
             g.valid != 0
         });
         self.evicted.fetch_add(evicted, Ordering::Relaxed);
+    }
+
+    /// Keeps [`MAX_GROUPS_OF_KEY`] groups of a key that has got another one. Who has less than its share of them, which
+    /// is their number divided by that of the domains that have one, loses none: the domain that has most has more.
+    fn bound_groups(&self, b: &mut Bucket, key: u64) {
+        if let Some(group) = b.take_surplus(key) {
+            self.groups.sub(group.item.id.domain, 1);
+            self.count_evicted(&group.item);
+        }
     }
 
     fn count_evicted(&self, group: &Group) {
@@ -1013,14 +1052,13 @@ impl Table {
             };
             let (mut there, mut others) = (0, 0);
             slot.bucket.with(|b| {
-                b.for_each(|g| {
-                    if g.key != key || g.id.domain != frames.domain {
-                    } else if frames.are_of(g) {
+                for g in b.of(key, frames.domain) {
+                    if frames.are_of(g) {
                         there |= frames.led_to_by(g);
                     } else {
                         others |= g.valid;
                     }
-                });
+                }
             });
             mask_of(key, frames.ppn, pages) & !(there & others) == 0
         })
@@ -1147,12 +1185,12 @@ impl Table {
             from = number.saturating_add(1);
             if let Some(slot) = self.slots.get(number) {
                 slot.bucket.with(|b| {
-                    b.for_each(|g| {
+                    for g in b.groups.iter() {
                         let at = counts.binary_search_by_key(&g.id.layer, |(layer, _)| *layer);
                         if let Some((_, n)) = at.ok().and_then(|at| counts.get_mut(at)) {
                             *n = n.saturating_add(u64::from(g.valid.count_ones()));
                         }
-                    });
+                    }
                 });
             }
             seen = seen.saturating_add(1);

@@ -71,6 +71,8 @@ pub mod drr {
     #[cfg(test)]
     mod stats_tests;
     #[cfg(test)]
+    mod table_bounds_tests;
+    #[cfg(test)]
     mod table_tests;
 }
 

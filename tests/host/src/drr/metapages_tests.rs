@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
+use super::domains::TAGS_MAX;
 use super::metapages::{sectors_of, Kept, MetaPages};
-use super::platform::set_out_of_memory;
-use super::table::Ticket;
+use super::platform::{set_out_of_memory, steps_taken};
+use super::table::{Ticket, MAX_GROUPS_OF_KEY};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -269,4 +270,38 @@ fn without_room_the_domain_that_has_most_gives_way() {
         assert!(pages.shrink(20) >= 20);
         assert_eq!((has(1), has(3)), (40, 20));
     }
+}
+
+/// One image in thousands of domains: a place is kept for a bounded number of them, and no walk is longer.
+#[test]
+fn a_place_is_kept_for_a_bounded_number_of_domains() {
+    let pages = MetaPages::<u64>::new(64 << 20, 3).unwrap();
+    let keep = |domain: u32, ppn| {
+        let ticket = pages.ticket(ppn, 1);
+        pages.keep(ppn, domain, 0xff, &ticket, || Some(domain.into()), |_| true)
+    };
+    let found = |domain: u32| pages.with_page(5, domain, 0xff, |page| *page) == Some(domain.into());
+    // Up to there nobody loses anything.
+    for domain in 0..MAX_GROUPS_OF_KEY as u32 {
+        assert_eq!(keep(domain, 5), Kept::Done);
+        assert_eq!(keep(domain, 6), Kept::Done);
+    }
+    assert!((0..MAX_GROUPS_OF_KEY as u32).all(found));
+    assert_eq!(pages.evicted(), 0);
+    for domain in MAX_GROUPS_OF_KEY as u32..=TAGS_MAX as u32 {
+        let steps = steps_taken(|| assert_eq!(keep(domain, 5), Kept::Done));
+        assert!(steps <= 16 * MAX_GROUPS_OF_KEY, "{steps} steps");
+        assert!(found(domain), "the newest is there");
+    }
+    let kept = (0..=TAGS_MAX as u32).filter(|d| found(*d)).count();
+    assert_eq!(kept, MAX_GROUPS_OF_KEY);
+    assert_eq!(pages.pages(), MAX_GROUPS_OF_KEY);
+    assert_eq!(
+        pages.evicted(),
+        (TAGS_MAX + 1) as u64,
+        "two pages of each of the first ones"
+    );
+    let steps = steps_taken(|| pages.drop_range(5, 1));
+    assert!(steps <= 4 * MAX_GROUPS_OF_KEY, "{steps} steps");
+    assert_eq!(pages.pages(), 0);
 }

@@ -3,10 +3,29 @@
 //! src/drr/platform.rs for the host: memory that can be told to fail, a lock, and vector registers that are told what to answer.
 
 use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub(crate) type Array<T> = Vec<T>;
-pub(crate) type Boxed<T> = Box<T>;
+
+/// A thing on the heap. Whoever looks at it takes a step.
+pub(crate) struct Boxed<T>(Box<T>);
+
+impl<T> Deref for Boxed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        STEPS.set(STEPS.get() + 1);
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Boxed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        STEPS.set(STEPS.get() + 1);
+        &mut self.0
+    }
+}
 
 thread_local! {
     static OUT_OF_MEMORY: Cell<bool> = const { Cell::new(false) };
@@ -14,6 +33,7 @@ thread_local! {
     static VECTORS: Cell<Vectors> = const { Cell::new(Vectors::Absent) };
     static LOCKED: Cell<bool> = const { Cell::new(false) };
     static LOCKS: Cell<usize> = const { Cell::new(0) };
+    static STEPS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Lets every allocation of this thread fail, or succeed again.
@@ -65,11 +85,11 @@ pub(crate) fn boxed<T>(value: T) -> Option<Boxed<T>> {
     if let Some(f) = WHILE_ALLOCATING.take() {
         f();
     }
-    has_memory().then(|| Box::new(value))
+    has_memory().then(|| Boxed(Box::new(value)))
 }
 
 pub(crate) fn boxed_waiting<T>(value: T) -> Option<Boxed<T>> {
-    has_memory().then(|| Box::new(value))
+    has_memory().then(|| Boxed(Box::new(value)))
 }
 
 /// A place that is filled once.
@@ -141,6 +161,13 @@ pub(crate) fn locks_taken(f: impl FnOnce()) -> usize {
     let before = LOCKS.get();
     f();
     LOCKS.get() - before
+}
+
+/// How often this thread looks at things on the heap while `f` runs.
+pub(crate) fn steps_taken(f: impl FnOnce()) -> usize {
+    let before = STEPS.get();
+    f();
+    STEPS.get() - before
 }
 
 pub(crate) struct IrqLock<T>(Mutex<T>);

@@ -3,7 +3,7 @@
 //! Rosters from many threads: nothing that is to be done is forgotten, nobody is listed twice, and nothing is left of who has gone.
 
 use super::roster::*;
-use crate::drr::platform::IrqLock;
+use crate::drr::platform::{boxed, IrqLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Device {
             waiting: IrqLock::new((0, Seat::Closed)),
             done: AtomicU64::new(0),
         });
-        let place = Box::new(Place::new(device.clone()));
+        let place = boxed(Place::new(device.clone())).unwrap();
         device.waiting.with(|w| w.1 = Seat::Home(place));
         device
     }
@@ -121,7 +121,7 @@ fn nothing_refers_to_a_closed_device_once_the_roster_was_served() {
 fn a_long_roster_is_dropped_without_recursion() {
     let roster = Roster::new();
     for _ in 0..200_000 {
-        roster.list(Box::new(Place::new(())));
+        roster.list(boxed(Place::new(())).unwrap());
     }
     drop(roster);
 }
