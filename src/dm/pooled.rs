@@ -7,6 +7,7 @@
 //! than the mempool holds in reserve: so an element that is counted in can always be had.
 
 use super::bindings;
+use crate::pool::quota::Quota;
 use core::{
     ffi::c_void,
     marker::PhantomData,
@@ -14,13 +15,7 @@ use core::{
     ops::{Deref, DerefMut},
     ptr::NonNull,
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
-        Arc,
-    },
-};
+use kernel::{prelude::*, sync::Arc};
 
 /// The mempool itself, shared by the [`Mempool`] and everything allocated from it.
 ///
@@ -29,22 +24,11 @@ use kernel::{
 /// `raw` is a mempool of elements large enough for the type of the [`Mempool`], owned here.
 struct Reserve {
     raw: NonNull<bindings::mempool_t>,
-    /// Elements that the mempool keeps, which are as many as there may be.
-    most: i32,
-    /// Elements that there are.
-    used: Atomic<i32>,
+    /// Elements that there are, of as many as the mempool keeps.
+    quota: Quota,
 }
 
 impl Reserve {
-    /// Counts an element in, unless there are as many as there may be.
-    fn enter(&self) -> bool {
-        if self.used.fetch_add(1, Acquire) < self.most {
-            return true;
-        }
-        self.used.fetch_sub(1, Relaxed);
-        false
-    }
-
     /// Gives an element's memory back.
     ///
     /// # Safety
@@ -54,7 +38,7 @@ impl Reserve {
         // SAFETY: the caller's promise.
         unsafe { bindings::mempool_free(p, self.raw.as_ptr()) };
         // Last, so that who counts the next one in finds the memory.
-        self.used.fetch_sub(1, Release);
+        self.quota.give_back();
     }
 }
 
@@ -85,39 +69,41 @@ pub(crate) struct Mempool<T> {
 
 impl<T> Mempool<T> {
     /// Makes a pool of `most` elements, which it keeps memory for (`GFP_KERNEL`).
-    pub(crate) fn new(most: i32) -> Result<Self> {
+    pub(crate) fn new(most: u32) -> Result<Self> {
+        let min = i32::try_from(most).map_err(|_| EINVAL)?;
         // SAFETY: an allocation without requirements; NULL on failure.
-        let raw = unsafe { bindings::drr_mempool_new(most, size_of::<Node<T>>()) };
+        let raw = unsafe { bindings::drr_mempool_new(min, size_of::<Node<T>>()) };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
-        let used = Atomic::new(0);
+        let quota = Quota::new(most);
         // INVARIANT: elements have the size of a node; kmalloc aligns them sufficiently.
-        let reserve = Arc::new(Reserve { raw, most, used }, GFP_KERNEL)?;
+        let reserve = Arc::new(Reserve { raw, quota }, GFP_KERNEL)?;
         Ok(Self {
             reserve,
             _type: PhantomData,
         })
     }
 
-    /// Takes memory for an element; `None` while there are as many as there may be. Does not sleep.
-    pub(crate) fn room(&self) -> Option<Room<T>> {
+    /// Takes memory for an element for somebody who has `own` of them; `None` while that is as many as
+    /// the [`Quota`] allows. Does not sleep.
+    pub(crate) fn room(&self, own: u32) -> Option<Room<T>> {
         let reserve = self.reserve.clone();
-        if !reserve.enter() {
+        if !reserve.quota.take(own) {
             return None;
         }
         // SAFETY: the mempool is live; NULL when nothing is free.
         let p = unsafe { bindings::drr_mempool_alloc_nowait(reserve.raw.as_ptr()) };
         let Some(node) = NonNull::new(p.cast::<Node<T>>()) else {
             // Not while all elements are counted, but then nothing is lost either.
-            reserve.used.fetch_sub(1, Relaxed);
+            reserve.quota.give_back();
             return None;
         };
         // INVARIANT: fresh memory of a node's size and alignment, counted in, owned by the new value.
         Some(Room { node, reserve })
     }
 
-    /// Whether there are fewer elements than there may be. Does not sleep.
-    pub(crate) fn has_room(&self) -> bool {
-        self.reserve.used.load(Relaxed) < self.reserve.most
+    /// Whether somebody who has `own` elements may have another one. Does not sleep.
+    pub(crate) fn has_room(&self, own: u32) -> bool {
+        self.reserve.quota.left_for(own) > 0
     }
 }
 

@@ -18,6 +18,7 @@
 pub(crate) mod args;
 pub(crate) mod messages;
 pub(crate) mod mode;
+pub(crate) mod quota;
 pub(crate) mod roster;
 mod snapshots;
 pub(crate) mod space;
@@ -57,10 +58,14 @@ use kernel::{
 };
 use messages::Changing;
 use mode::Mode;
+use quota::Quota;
 use snapshots::Making;
 
 /// Chunks that may be filled at once. There is memory for all of them, whatever the situation.
-const JOBS: i32 = 1024;
+const JOBS: u32 = 1024;
+
+/// Those of them, at most, that are copied from external origins.
+const ORIGIN_COPIES: u32 = JOBS / 4;
 
 /// Why DRR cannot be switched on.
 pub(crate) const NO_PAGES: &str = "the data device's logical blocks are larger than a page";
@@ -103,6 +108,7 @@ pub(crate) struct Pool {
     pub(crate) drr: Arc<Drr>,
     pub(crate) prison: Arc<Prison>,
     pub(crate) jobs: Mempool<Job>,
+    pub(crate) origin_copies: Quota,
     pub(crate) copier: Kcopyd,
     /// For copies from external origins alone: they may depend on works of this module, and what
     /// holds an epoch must not wait behind them for kcopyd's memory.
@@ -211,6 +217,7 @@ impl Pool {
                 drr,
                 prison: Arc::new(Prison::new()?, GFP_KERNEL)?,
                 jobs: Mempool::new(JOBS)?,
+                origin_copies: Quota::new(ORIGIN_COPIES),
                 copier: Kcopyd::new()?,
                 origin_copier: Kcopyd::new()?,
                 discard_bios: BioSet::new()?,

@@ -7,7 +7,10 @@
 //! when they begin. One bio at a time changes a chunk: it holds the chunk's cell, in which
 //! others wait.
 
-use super::{Stay, Thin, WaitFor};
+use super::{
+    claim::{Claim, Refused},
+    Stay, Thin, WaitFor,
+};
 use crate::{
     dm::{
         bio::{Bio, BioList, Op, Status},
@@ -37,6 +40,7 @@ pub(crate) struct Job {
     stay: Option<Stay>,
     /// The end of the chunk, past the external origin's: zeroed when the rest has been copied.
     tail: Option<Region>,
+    claim: Claim,
 }
 
 /// A bio that could not be served.
@@ -46,8 +50,10 @@ pub(super) enum Left {
     Nothing,
     /// Its mapping is not in memory.
     Cold(Bio),
-    /// So many jobs are under way as there may be.
+    /// So many jobs of the device are under way as there may be.
     Crowded(Bio),
+    /// So many of its chunks are being copied from its external origin as may be.
+    OriginCrowded(Bio),
 }
 
 /// Reads blocks of the metadata that the lookup for a bio misses, and waits for one. `false`: it has
@@ -201,19 +207,42 @@ fn write(thin: &Arc<Thin>, cell: Cell, bio: Bio, v: VChunk, may_block: bool) -> 
         unserviceable(thin, cell, bio);
         return Left::Nothing;
     }
-    let Some(room) = pool.jobs.room() else {
-        let_go(cell);
-        return Left::Crowded(bio);
+    let from_origin = found == Ok(Lookup::Unmapped) && copies_from_origin(thin, &bio, v);
+    let (claim, room) = match Claim::new(thin, from_origin) {
+        Ok(claimed) => claimed,
+        Err(why) => {
+            let_go(cell);
+            return match why {
+                Refused::Jobs => Left::Crowded(bio),
+                Refused::FromOrigin => Left::OriginCrowded(bio),
+            };
+        }
     };
-    if !begin_job(thin, room, cell, bio, v) {
+    if !begin_job(thin, claim, room, cell, bio, v) {
         // Others may wait for the room that has been given up.
         pool.wake();
     }
     Left::Nothing
 }
 
+/// Whether a write to a chunk that is not mapped has something of the external origin copied.
+fn copies_from_origin(thin: &Thin, bio: &Bio, v: VChunk) -> bool {
+    !covers_chunk(thin, bio) && thin.in_origin(v).is_some()
+}
+
+fn covers_chunk(thin: &Thin, bio: &Bio) -> bool {
+    bio.sectors() == thin.pool.geometry.sectors()
+}
+
 /// Fills a new chunk for a write that holds its chunk's cell. `false`: the room for a job is given up.
-fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk) -> bool {
+fn begin_job(
+    thin: &Arc<Thin>,
+    claim: Claim,
+    room: Room<Job>,
+    cell: Cell,
+    bio: Bio,
+    v: VChunk,
+) -> bool {
     let pool = &thin.pool;
     let chunk = match pool.alloc_chunk() {
         Ok(c) => c,
@@ -236,12 +265,13 @@ fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk)
         thin: thin.clone(),
         v,
         chunk,
-        overwrite: bio.sectors() == pool.geometry.sectors(),
+        overwrite: covers_chunk(thin, &bio),
         cell: Some(cell),
         bio: Some(bio),
         status: Status::Ok,
         stay: None,
         tail: None,
+        claim,
     });
     let Some(mut job) = fill(pool, job) else {
         return true;
@@ -267,8 +297,13 @@ fn begin_job(thin: &Arc<Thin>, room: Room<Job>, cell: Cell, bio: Bio, v: VChunk)
 /// writer left, unless a snapshot is being made that has only now made it so.
 fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
     let stay = job.thin.enter(Op::Read);
+    let meant_for_origin = job.claim.is_from_origin();
     let old = match pool.meta.lookup(&job.thin.open, job.v, true) {
-        Ok(Lookup::Mapped(m)) if m.shared && !job.thin.device.snapshots.is_up() => Some(m.chunk),
+        Ok(Lookup::Mapped(m))
+            if m.shared && !job.thin.device.snapshots.is_up() && !meant_for_origin =>
+        {
+            Some(m.chunk)
+        }
         Ok(Lookup::Unmapped) => None,
         Ok(Lookup::Mapped(_) | Lookup::WouldBlock) | Err(_) => {
             job.thin.leave(stay);
@@ -299,7 +334,12 @@ fn fill(pool: &Pool, mut job: Pooled<Job>) -> Option<Pooled<Job>> {
             // works must be able to go on while this waits for kcopyd.
             job.thin.leave(stay);
             let serial = job.thin.serial;
-            if let Some(from) = job.thin.in_origin(job.v) {
+            let from = job.thin.in_origin(job.v);
+            if from.is_some() != job.claim.is_from_origin() {
+                // The job was meant for a shared chunk, which has been discarded since.
+                return Some(job);
+            }
+            if let Some(from) = from {
                 let rest = to.sectors.saturating_sub(from.sectors);
                 if rest > 0 {
                     job.tail = Some(Region {

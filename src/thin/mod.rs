@@ -11,6 +11,7 @@
 //! relies on that mapping; a bio that waits in a list or a cell is in none.
 
 pub(crate) mod change;
+mod claim;
 pub(crate) mod device;
 pub(crate) mod discard;
 pub(crate) mod map;
@@ -40,6 +41,7 @@ use crate::{
 };
 pub(crate) use change::Job;
 use change::Left;
+use claim::Claims;
 use device::Activation;
 use kernel::{
     prelude::*,
@@ -89,11 +91,13 @@ pub(crate) struct Waiting {
     pub(crate) discards: BioList,
     /// For the next run of the pool's worker.
     pub(crate) stalled: BioList,
+    /// Until more chunks may be copied from the external origin.
+    over_origin: BioList,
     /// For space.
     pub(crate) retry: BioList,
     /// For the roster of who has `flushes`.
     flush_seat: Seat<Arc<Thin>>,
-    /// For that of who has `stalled` bios.
+    /// For that of who has `stalled` bios, or some `over_origin`.
     stall_seat: Seat<Arc<Thin>>,
     /// While the device is suspended without flushing, everything goes back to device-mapper.
     pub(crate) requeue: bool,
@@ -141,6 +145,8 @@ pub(crate) struct Thin {
     pub(crate) waiting: IrqLock<Waiting>,
     /// Shared with other activations of the same device.
     device: Activation,
+    /// The chunks that are being filled.
+    claims: Claims,
     /// Serves the deferred bios.
     work: Work<Thin>,
     /// Serves the discards.
@@ -172,6 +178,8 @@ pub(crate) enum WaitFor {
     Discard,
     /// The next run of the pool's worker for another reason, or by the clock.
     NextRun,
+    /// A run of it after which more chunks may be copied from the external origin.
+    OriginCopy,
     Space,
 }
 
@@ -197,6 +205,7 @@ impl Thin {
             flushing: BioList::new(),
             discards: BioList::new(),
             stalled: BioList::new(),
+            over_origin: BioList::new(),
             retry: BioList::new(),
             flush_seat: Seat::Closed,
             stall_seat: Seat::Closed,
@@ -215,6 +224,7 @@ impl Thin {
                 origin,
                 waiting,
                 device,
+                claims: Claims::new(),
                 work: Work::new(|thin: &Arc<Self>| plugged(|| thin.process_deferred()))?,
                 discard_work: Work::new(Self::process_discards)?,
                 _gone: SignalOnDrop(gone),
@@ -291,6 +301,7 @@ impl Thin {
                 WaitFor::Commit => (&mut w.flushes, Some(&mut w.flush_seat)),
                 WaitFor::Discard => (&mut w.discards, None),
                 WaitFor::NextRun => (&mut w.stalled, Some(&mut w.stall_seat)),
+                WaitFor::OriginCopy => (&mut w.over_origin, Some(&mut w.stall_seat)),
                 WaitFor::Space => (&mut w.retry, None),
             };
             to.append(list.take()?);
@@ -303,7 +314,7 @@ impl Thin {
         let rosters = &self.pool.rosters;
         let roster = match what {
             WaitFor::Commit => Some(&rosters.flushes),
-            WaitFor::NextRun => Some(&rosters.stalled),
+            WaitFor::NextRun | WaitFor::OriginCopy => Some(&rosters.stalled),
             WaitFor::Worker | WaitFor::Discard | WaitFor::Space => None,
         };
         if let (Some(roster), Some(place)) = (roster, place) {
@@ -313,7 +324,7 @@ impl Thin {
             WaitFor::Worker => self.wake(),
             WaitFor::Commit => self.pool.wake(),
             WaitFor::Discard => self.discard_work.queue(&self.pool.discard_wq),
-            WaitFor::NextRun | WaitFor::Space => {}
+            WaitFor::NextRun | WaitFor::OriginCopy | WaitFor::Space => {}
         }
     }
 
@@ -366,10 +377,11 @@ impl Thin {
                     w.flushes.take(),
                     w.discards.take(),
                     w.stalled.take(),
+                    w.over_origin.take(),
                     w.retry.take(),
                 ]
             } else {
-                [const { BioList::new() }; 5]
+                [const { BioList::new() }; 6]
             }
         });
         for l in lists {
@@ -470,24 +482,54 @@ impl Thin {
             return;
         }
         self.all_wait_for(WaitFor::NextRun, list);
-        if self.pool.jobs.has_room() {
+        if self.may_have_a_job() {
             // Jobs may have ended, and the worker may have run for them, before the bios were in the
             // list. From here on each that ends makes it run.
             self.pool.wake();
         }
     }
 
+    /// Lets writes wait until more chunks may be copied from the external origin. Also sees to those
+    /// that wait already: the ones that were to take their turn may have needed no copy. Any context.
+    fn wait_for_origin_copy(&self, list: BioList) {
+        if !list.is_empty() {
+            self.all_wait_for(WaitFor::OriginCopy, list);
+        }
+        // As in `wait_for_room`.
+        if self.origin_copies_left() > 0 && self.waiting.with(|w| !w.over_origin.is_empty()) {
+            self.pool.wake();
+        }
+    }
+
     /// Puts what waits for the next run of the pool's worker back to work. The pool's worker only.
+    ///
+    /// Those that have a chunk copied from the external origin take turns: only as many come as there
+    /// are copies for, so that the others are not looked at again and again. Then the place goes into the
+    /// roster again.
     pub(crate) fn go_on(place: KBox<Place<Arc<Self>>>) {
         let thin = place.who.clone();
-        let closed = thin.waiting.with(|w| {
+        let turns = thin.origin_copies_left();
+        let (again, closed) = thin.waiting.with(|w| {
             // It has waited for longer than the others.
             let mut list = w.stalled.take();
+            for _ in 0..turns {
+                match w.over_origin.pop() {
+                    Some(bio) => list.push(bio),
+                    None => break,
+                }
+            }
             list.append(w.deferred.take());
             w.deferred = list;
-            w.stall_seat.give_back(place)
+            if w.over_origin.is_empty() {
+                (None, w.stall_seat.give_back(place))
+            } else {
+                (Some(place), None)
+            }
         });
         drop(closed);
+        if let Some(place) = again {
+            thin.pool.rosters.stalled.list(place);
+        }
         thin.wake();
     }
 
@@ -504,6 +546,7 @@ impl Thin {
         loop {
             let mut cold = BioList::new();
             let mut later = BioList::new();
+            let mut over_origin = BioList::new();
             while let Some(bio) = list.pop() {
                 // Where there was no job for one there is none for the others.
                 if !later.is_empty() && bio.op() == Op::Write && bio.bytes() > 0 {
@@ -514,22 +557,37 @@ impl Thin {
                     Left::Nothing => {}
                     Left::Cold(bio) => cold.push(bio),
                     Left::Crowded(bio) => later.push(bio),
+                    Left::OriginCrowded(bio) => over_origin.push(bio),
                 }
             }
             self.wait_for_room(later);
+            self.wait_for_origin_copy(over_origin);
             let Some(first) = cold.pop() else { return };
             self.pool.meta.prefetch();
             if rounds < ROUNDS && change::bring_in(self, &first) {
                 cold.push(first);
-            } else if let Left::Cold(bio) | Left::Crowded(bio) = change::process(self, first, true)
-            {
-                let mut later = BioList::new();
-                later.push(bio);
-                self.wait_for_room(later);
+            } else {
+                self.process_waiting(first);
             }
             rounds = rounds.saturating_add(1);
             cold.append(self.waiting.with(|w| w.deferred.take()));
             list = cold;
+        }
+    }
+
+    /// Serves a bio whose lookup waits for all that it needs.
+    fn process_waiting(self: &Arc<Self>, bio: Bio) {
+        let mut list = BioList::new();
+        match change::process(self, bio, true) {
+            Left::Nothing => {}
+            Left::Cold(bio) | Left::Crowded(bio) => {
+                list.push(bio);
+                self.wait_for_room(list);
+            }
+            Left::OriginCrowded(bio) => {
+                list.push(bio);
+                self.wait_for_origin_copy(list);
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# However many first writes are under way, at most 1,024 chunks are being filled; the others wait without one, and all land.
+# However many first writes are under way, a thin fills 205 chunks at most at a time; the others wait without one, and all land.
 # vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
@@ -21,7 +21,7 @@ used() {
     echo "${u_field%%/*}"
 }
 at_work() {
-    [ "$(used)" -ge $((16 + 1000)) ]
+    [ "$(used)" -ge $((16 + 200)) ]
 }
 # Nothing that is written lands for now.
 reload slow "$(slow 60000)"
@@ -33,7 +33,7 @@ sleep 1
 in_flight=$(($(used) - 16))
 echo "$in_flight chunks are being filled"
 if has_drr; then
-    at_most "chunks that are being filled" "$in_flight" 1024
+    at_most "chunks that are being filled" "$in_flight" 205
 fi
 # Who reads what is mapped is not held up, nor is who works on another device.
 dd if=/dev/mapper/r of=/dev/null bs=64k count=16 iflag=direct status=none

@@ -348,6 +348,14 @@ chunks_used() {
     echo "${c_field%%/*}"
 }
 
+# fills_no_more, for wait_for: chunks were allocated, more than 40, and none since the last question.
+FILLED=0
+fills_no_more() {
+    f_before=$FILLED
+    FILLED=$(chunks_used)
+    [ "$FILLED" -gt 40 ] && [ "$FILLED" = "$f_before" ]
+}
+
 # pool_word N: field N again, as it was at the last commit: a full pool would hold up the one that a plain status asks for.
 pool_word() {
     word $(($1 + 3)) "$(dmsetup status --noflush "$POOL")"

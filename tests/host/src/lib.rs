@@ -115,6 +115,8 @@ pub mod pool {
     pub mod args;
     #[path = "../../../../src/pool/mode.rs"]
     pub mod mode;
+    #[path = "../../../../src/pool/quota.rs"]
+    pub mod quota;
     #[path = "../../../../src/pool/roster.rs"]
     pub mod roster;
 
@@ -122,6 +124,8 @@ pub mod pool {
     mod args_tests;
     #[cfg(test)]
     mod mode_tests;
+    #[cfg(test)]
+    mod quota_tests;
     #[cfg(test)]
     mod roster_tests;
 }
