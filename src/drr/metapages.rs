@@ -278,10 +278,11 @@ impl<P> MetaPages<P> {
     /// Gives a group up, so that `domain` may have another page: one that has not been found lately if need
     /// not be; whether there is room.
     fn make_room(&self, domain: u32) -> bool {
-        let claim = self.pages.claim(self.max_pages, Some(domain));
-        let of_most = |g: &Group<P>| g.domain == claim.most;
+        let share = self.pages.share(self.max_pages, Some(domain));
+        let most = self.pages.most(share);
+        let of_most = |g: &Group<P>| g.domain == most;
         let unused = |g: &mut Group<P>| of_most(g) && !core::mem::take(&mut g.used);
-        let gives = |g: &mut Group<P>| self.pages.gives(g.domain, &claim);
+        let gives = |g: &mut Group<P>| self.pages.gives(g.domain, share);
         self.evict(EVICT_SCAN, unused)
             .or_else(|| self.evict(EVICT_SCAN, |g| of_most(g)))
             .or_else(|| self.evict(EVICT_SCAN_ALL, gives))
@@ -312,9 +313,9 @@ impl<P> MetaPages<P> {
         // All groups that are left had been used, the second time none has since.
         let mut in_vain: usize = 0;
         while gone < pages && in_vain <= self.slots.len().saturating_mul(2) {
-            let claim = self.pages.claim(self.pages(), None);
+            let share = self.pages.share(self.pages(), None);
             let unused = |g: &mut Group<P>| {
-                self.pages.gives(g.domain, &claim) && !core::mem::take(&mut g.used)
+                self.pages.gives(g.domain, share) && !core::mem::take(&mut g.used)
             };
             match self.evict(1, unused) {
                 Some(n) => {

@@ -521,7 +521,7 @@ impl Drr {
     }
 
     /// Rule 2: `layer` wrote or discarded virtual pages that these pages had backed (and others
-    /// may still). Any context but NMI; free while the table is empty.
+    /// may still). Process context; may sleep, with no lock held but the callers'. Free while the table is empty.
     pub(crate) fn layer_wrote(&self, layer: &Layer, first: Ppn, pages: u64) {
         self.table.drop_layer_range(layer.serial, first.0, pages);
     }

@@ -40,14 +40,9 @@ pub(crate) struct Shares {
     looks: AtomicU32,
 }
 
-/// Who gives way at the moment.
+/// A share at one moment: a domain that has so much may lose some.
 #[derive(Clone, Copy)]
-pub(crate) struct Claim {
-    /// The domain that has most.
-    pub(crate) most: u32,
-    /// A domain that has so much may lose some.
-    share: u32,
-}
+pub(crate) struct Share(u32);
 
 impl Shares {
     /// Nobody has anything. `None` without memory. Process context.
@@ -111,27 +106,24 @@ impl Shares {
         }
     }
 
-    /// Who gives way, of a budget of `room`, to `domain`, or to nobody in particular.
-    pub(crate) fn claim(&self, room: usize, domain: Option<u32>) -> Claim {
+    /// A share of a budget of `room` when `domain` is about to have one more, or nobody in particular. Costs the same for
+    /// any number of domains.
+    pub(crate) fn share(&self, room: usize, domain: Option<u32>) -> Share {
         let comes = domain.is_some_and(|d| self.of(d) == 0);
         let holders = self.holders.load(Ordering::Relaxed);
         let holders = holders.saturating_add(comes.into()).max(1);
         let share = room.checked_div(holders as usize).unwrap_or(room).max(1);
-        let share = u32::try_from(share).unwrap_or(u32::MAX);
-        Claim {
-            most: self.most(share),
-            share,
-        }
+        Share(u32::try_from(share).unwrap_or(u32::MAX))
     }
 
-    /// Whether a domain gives way to `claim`.
-    pub(crate) fn gives(&self, domain: u32, claim: &Claim) -> bool {
-        self.of(domain) >= claim.share
+    /// Whether a domain has its `share`, and so gives way.
+    pub(crate) fn gives(&self, domain: u32, share: Share) -> bool {
+        self.of(domain) >= share.0
     }
 
     /// The domain that has most; where there are many, one that had a while ago and still has more than
-    /// `share`.
-    fn most(&self, share: u32) -> u32 {
+    /// `share`. May look at all domains: to be asked once for each thing that comes, not in each place that is looked at.
+    pub(crate) fn most(&self, Share(share): Share) -> u32 {
         let end = self.end.load(Ordering::Relaxed);
         let before = self.most.load(Ordering::Relaxed);
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);

@@ -41,7 +41,7 @@
 use super::bits::Bits;
 use super::list::{node, List, Node};
 use super::platform::{array, pause, Array, Boxed, IrqLock};
-use super::shares::{Claim, Shares};
+use super::shares::{Share, Shares};
 use core::cmp::Reverse;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -965,11 +965,12 @@ impl Table {
 
     /// Takes an old group out somewhere, so that `domain` may have one more.
     fn make_room(&self, domain: u32) -> Option<Boxed<Node<Group>>> {
-        let claim = self.groups.claim(self.room(), Some(domain));
-        let of_most = |g: &Group| g.id.domain == claim.most;
+        let share = self.groups.share(self.room(), Some(domain));
+        let most = self.groups.most(share);
+        let of_most = |g: &Group| g.id.domain == most;
         let memory = self
             .take_somewhere(EVICT_SCAN, of_most)
-            .or_else(|| self.take_somewhere(EVICT_SCAN_ALL, |g| self.gives(g, &claim)));
+            .or_else(|| self.take_somewhere(EVICT_SCAN_ALL, |g| self.gives(g, share)));
         // Those who came at the same moment have left more than there is room for.
         if memory.is_some() && self.is_full() {
             drop(self.take_somewhere(EVICT_SCAN, of_most));
@@ -977,8 +978,8 @@ impl Table {
         memory
     }
 
-    fn gives(&self, group: &Group, claim: &Claim) -> bool {
-        self.groups.gives(group.id.domain, claim)
+    fn gives(&self, group: &Group, share: Share) -> bool {
+        self.groups.gives(group.id.domain, share)
     }
 
     /// Takes the oldest group that `may_go` out of the first of the next buckets that has one; looks at `buckets` of
@@ -1016,8 +1017,8 @@ impl Table {
             if gone >= groups || self.groups() == 0 {
                 break;
             }
-            let claim = self.groups.claim(self.groups(), None);
-            if self.take_somewhere(1, |g| self.gives(g, &claim)).is_some() {
+            let share = self.groups.share(self.groups(), None);
+            if self.take_somewhere(1, |g| self.gives(g, share)).is_some() {
                 gone = gone.saturating_add(1);
             }
         }
@@ -1105,14 +1106,15 @@ impl Table {
     }
 
     /// Rule 2: drops one layer's records of these pages. Those being made may still come: they are
-    /// right for the page, and useless when the layer's memory has changed.
+    /// right for the page, and useless when the layer's memory has changed. Process context; may sleep: a discard is
+    /// as long as the device. No lock is held for more than a bucket.
     pub(crate) fn drop_layer_range(&self, layer: u64, first: u64, pages: u64) {
         if self.groups() == 0 {
             return;
         }
         let range = keys(first, pages);
         if range.end.saturating_sub(range.start) > self.slots.len() as u64 {
-            self.sweep(|g| {
+            self.sweep_all(|g| {
                 if g.id.layer == layer {
                     g.valid &= !mask_of(g.key, first, pages);
                 }
@@ -1120,7 +1122,10 @@ impl Table {
             });
             return;
         }
-        for key in range {
+        for (n, key) in range.enumerate() {
+            if n % STRIDE == STRIDE - 1 {
+                pause();
+            }
             let mask = mask_of(key, first, pages);
             self.thin(self.number(key), |_, b| {
                 b.retain(&self.groups, |g| {
@@ -1154,10 +1159,15 @@ impl Table {
     /// Drops everything, and cancels what is being made. Process context; may sleep.
     pub(crate) fn drop_all(&self) {
         self.cancel_all();
+        self.sweep_all(|_| false);
+    }
+
+    /// Drops what `keep` says no for out of all buckets. Process context; may sleep.
+    fn sweep_all(&self, mut keep: impl FnMut(&mut Group) -> bool) {
         let mut first = 0;
         while first < self.slots.len() {
             let end = first.saturating_add(STRIDE);
-            self.sweep_between(first, end, |_| false);
+            self.sweep_between(first, end, &mut keep);
             first = end;
             pause();
         }

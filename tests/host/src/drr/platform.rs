@@ -34,6 +34,9 @@ thread_local! {
     static LOCKED: Cell<bool> = const { Cell::new(false) };
     static LOCKS: Cell<usize> = const { Cell::new(0) };
     static STEPS: Cell<usize> = const { Cell::new(0) };
+    /// Most locks without a pause, and all up to the last one.
+    static UNPAUSED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    static ARRAY_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Lets every allocation of this thread fail, or succeed again.
@@ -51,6 +54,7 @@ fn has_memory() -> bool {
 }
 
 pub(crate) fn array<T>(n: usize, f: impl FnMut(usize) -> T) -> Option<Array<T>> {
+    ARRAY_BYTES.set(ARRAY_BYTES.get() + n * size_of::<T>());
     has_memory().then(|| (0..n).map(f).collect())
 }
 
@@ -116,6 +120,7 @@ pub(crate) fn now_ns() -> u64 {
 
 pub(crate) fn pause() {
     assert!(!LOCKED.get(), "this thread holds a lock");
+    note_pause();
 }
 
 /// What stands for the vector registers of this thread.
@@ -161,6 +166,27 @@ pub(crate) fn locks_taken(f: impl FnOnce()) -> usize {
     let before = LOCKS.get();
     f();
     LOCKS.get() - before
+}
+
+/// Bytes of the arrays that this thread makes while `f` runs.
+pub(crate) fn array_bytes(f: impl FnOnce()) -> usize {
+    let before = ARRAY_BYTES.get();
+    f();
+    ARRAY_BYTES.get() - before
+}
+
+/// Notes how often a lock was taken since the last pause.
+fn note_pause() {
+    let (most, last) = UNPAUSED.get();
+    UNPAUSED.set((most.max(LOCKS.get() - last), LOCKS.get()));
+}
+
+/// How often at most this thread takes a lock without a pause while `f` runs.
+pub(crate) fn locks_without_pause(f: impl FnOnce()) -> usize {
+    UNPAUSED.set((0, LOCKS.get()));
+    f();
+    note_pause();
+    UNPAUSED.get().0
 }
 
 /// How often this thread looks at things on the heap while `f` runs.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::platform::{locks_taken, set_out_of_memory, while_allocating};
+use super::platform::{locks_taken, locks_without_pause, set_out_of_memory, while_allocating};
 use super::table::{
     Batch, Frames, Known, Page, Presence, Published, Source, Table, COPIED, GROUP_BYTES,
     GROUP_PAGES, MAX_SOURCES,
@@ -850,4 +850,28 @@ fn a_table_is_looked_through_only_where_records_are() {
         assert_eq!(table.next_bucket(0), None);
     });
     assert_eq!(taken, 0);
+}
+
+/// A discard may be as long as the device: what forgets it lets others run, with the table full or nearly empty.
+#[test]
+fn forgetting_what_a_layer_had_of_a_long_range_pauses() {
+    let table = Table::new(1 << 24, 5).unwrap();
+    let buckets = table.buckets() as u64;
+    assert!(buckets >= 1 << 14);
+    let put = || {
+        for key in 0..buckets {
+            publish(&table, &[key * 16], page(1 + key % 2));
+        }
+        table.groups()
+    };
+    // As long as the table is wide, and longer.
+    for pages in [buckets * 16, buckets * 64] {
+        let all = put();
+        let most = locks_without_pause(|| table.drop_layer_range(1, 0, pages));
+        assert!(most <= 256, "{most} locks without a pause");
+        assert_eq!(table.groups(), all / 2);
+    }
+    // Everything, because another layer might have some of it.
+    let most = locks_without_pause(|| table.drop_all());
+    assert!(most <= 256, "{most} locks without a pause");
 }
