@@ -39,7 +39,11 @@ use super::platform::{array, Array, IrqLock};
 use super::table::{key_of, keys, mask_of, slot_of, GROUP_PAGES};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+/// Buckets of a domain, and how many domains have so many. They stay until the pool goes, some 35 KiB each time: those that
+/// come after the first ones have fewer, which is room for 64 groups of pages that are being read.
 const BUCKETS: usize = 64;
+const MANY_DOMAINS: u32 = 256;
+const BUCKETS_OF_MANY: usize = 8;
 const BUCKET_ENTRIES: usize = 8;
 /// A longer read leads with its first pages only.
 const MAX_KEYS: u64 = 16;
@@ -244,9 +248,15 @@ pub(crate) struct Reads<W> {
 impl<W: Waiters> Reads<W> {
     /// No reads of `domain`. `None` without memory. Process context.
     pub(crate) fn new(domain: u32) -> Option<Self> {
+        // By its own number, so that a domain cannot tell how many others there are.
+        let buckets = if domain < MANY_DOMAINS {
+            BUCKETS
+        } else {
+            BUCKETS_OF_MANY
+        };
         Some(Self {
             domain,
-            buckets: array(BUCKETS, |_| {
+            buckets: array(buckets, |_| {
                 IrqLock::new(Bucket {
                     entries: core::array::from_fn(|_| Entry::free()),
                 })
@@ -263,7 +273,8 @@ impl<W: Waiters> Reads<W> {
     }
 
     fn bucket(&self, key: u64) -> Option<&IrqLock<Bucket<W>>> {
-        self.buckets.get((key % BUCKETS as u64) as usize)
+        let number = key.checked_rem(self.buckets.len() as u64)?;
+        self.buckets.get(usize::try_from(number).ok()?)
     }
 
     /// Whether there is any leader.
@@ -376,7 +387,7 @@ impl<W: Waiters> Reads<W> {
             return Err(item);
         };
         // Raised before anybody can take the waiter out.
-        let others = self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let at = self.at(now);
         let refused = bucket.with(|b| {
             let leader = b
@@ -396,13 +407,10 @@ impl<W: Waiters> Reads<W> {
                 Err(item)
             }
             None => {
-                // After it is in its entry: see `detach`. What was there before nobody waited is of no use.
+                // After it is in its entry: see `detach`. Never later than what others have asked for meanwhile; what
+                // was there before nobody waited costs one look.
                 let soon = now.saturating_add(PATIENCE_MIN).min(until);
-                if others == 0 {
-                    self.look_at.store(soon, Ordering::Relaxed);
-                } else {
-                    self.look_at.fetch_min(soon, Ordering::Relaxed);
-                }
+                self.look_at.fetch_min(soon, Ordering::Relaxed);
                 Ok(())
             }
         }

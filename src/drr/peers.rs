@@ -4,7 +4,9 @@
 //! (coalesce.rs), and whether recording pays (sampling.rs).
 //!
 //! Each domain has its own, so that nothing in there can tell one domain of another. It is made when the domain gets
-//! its first layer, and stays: the number of domains is bounded (domains.rs), and records carry their numbers.
+//! its first layer, and stays: the number of domains is bounded (domains.rs), and records carry their numbers. Reads that
+//! are under way look their domain up with no lock, so what is theirs is not freed before the pool goes; it is
+//! small where there are many (coalesce.rs).
 //!
 //! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs, record.rs (users).
 

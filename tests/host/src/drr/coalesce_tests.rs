@@ -5,7 +5,9 @@
 
 use super::coalesce::*;
 use proptest::prelude::*;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 impl Waiters for Vec<u32> {
     type Item = u32;
@@ -462,5 +464,53 @@ proptest! {
         }
         prop_assert!(waiting.is_empty());
         prop_assert!(!r.any());
+    }
+}
+
+thread_local! {
+    /// What happens when this thread notes a follower the next time.
+    static WHILE_NOTING: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// Those who wait, the first of whom another one overtakes.
+#[derive(Default)]
+struct Overtaken(Vec<u32>);
+
+impl Waiters for Overtaken {
+    type Item = u32;
+    fn push(&mut self, item: u32) {
+        if let Some(f) = WHILE_NOTING.take() {
+            f();
+        }
+        self.0.push(item);
+    }
+    fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+}
+
+/// The first one to wait has been counted when the second comes, which has less time: it goes on in time all the same.
+#[test]
+fn who_begins_to_wait_beside_the_first_one_goes_on_in_time() {
+    let r: Arc<Reads<Overtaken>> = Arc::new(Reads::new(3).unwrap());
+    let mut places = Vec::new();
+    let mut leads = Vec::new();
+    for first in [0, 16] {
+        let Start::Lead(lead) = r.start(first, 16, 1, 0, false) else {
+            panic!("there is room");
+        };
+        places.push(r.leader(first, 16, 0).unwrap().0);
+        leads.push(lead);
+    }
+    let (other, place) = (r.clone(), places[1]);
+    WHILE_NOTING.set(Some(Box::new(move || {
+        let second = std::thread::spawn(move || other.follow(place, 2, 10 * MS, 0));
+        assert!(second.join().unwrap().is_ok());
+    })));
+    assert!(r.follow(places[0], 1, FOREVER, 0).is_ok());
+    let all = r.detach(10 * MS);
+    assert_eq!((all.stalled.0, all.due.0), (vec![], vec![2]));
+    for lead in leads {
+        r.end(lead, 20 * MS, false);
     }
 }

@@ -5,7 +5,7 @@
 use super::coalesce::{Lead, Start};
 use super::domains::TAGS_MAX;
 use super::peers::AllPeers;
-use super::platform::set_out_of_memory;
+use super::platform::{array_bytes, set_out_of_memory};
 
 type All = AllPeers<Vec<u32>>;
 
@@ -133,4 +133,28 @@ fn whether_recording_pays_is_each_domains_own() {
     // Who comes later is told, too.
     assert!(all.join(9));
     assert!(!all.of(9).unwrap().sampling.is_enabled());
+}
+
+/// They stay until the pool goes, so all of them together have to be small.
+#[test]
+fn what_thousands_of_domains_leave_behind_is_bounded() {
+    let all = All::new(500, true).unwrap();
+    let bytes = array_bytes(|| (0..=TAGS_MAX as u32).for_each(|d| assert!(all.join(d))));
+    assert!(bytes <= 32 << 20, "{bytes} bytes");
+    // The last one has room for as many reads as a few containers begin at once.
+    let last = TAGS_MAX as u32;
+    let leads: Vec<_> = (0..100)
+        .map(|n| lead(&all, last, n * 16, 1, 0))
+        .flatten()
+        .collect();
+    assert_eq!(leads.len(), 64);
+    let reads = &all.of(last).unwrap().reads;
+    for lead in leads {
+        let (first, pages, _) = lead.read();
+        let (place, n) = reads.leader(first, 16, 0).unwrap();
+        assert_eq!(n, pages);
+        reads.follow(place, 7, u64::MAX, 0).unwrap();
+        assert_eq!(reads.end(lead, 0, false), [7]);
+    }
+    assert!(!reads.any());
 }
