@@ -73,6 +73,15 @@ pub(super) fn extent(phys: Sectors, bytes: u32) -> (u64, u64) {
     (first, end.saturating_sub(first))
 }
 
+/// How much of a bio was served.
+#[derive(Clone, Copy, Default)]
+struct Served {
+    pages: u32,
+    bytes: u32,
+    /// Pages of these that went through a private page.
+    bounced: u32,
+}
+
 /// What one call of `serve` carries along.
 struct Walk<'a> {
     drr: &'a Drr,
@@ -84,6 +93,8 @@ struct Walk<'a> {
     bounce: Option<PrivatePage>,
     /// The source of the parts served last, and how much it was, not counted yet.
     heat: Heat,
+    /// What was served in all, not counted yet.
+    served: Served,
     /// The part handled last had records.
     tried: bool,
     tally: &'a mut Tally,
@@ -160,9 +171,9 @@ impl Drr {
             }
             done = done.saturating_add(part.len);
         }
-        walk.publish();
-        walk.count_heat();
-        (done, walk.tried)
+        let tried = walk.tried;
+        walk.end();
+        (done, tried)
     }
 
     /// Sends a read to disk, so that others can follow it if it is to be kept; unless, `patient`, it
@@ -261,12 +272,12 @@ impl Drr {
         let mut done: u32 = 0;
         while let Some(part) = Part::new(phys, done, total) {
             if !walk.serve_part(part, &mut pieces) {
+                // All of it counts as a miss, and is recorded when it has come from the disk.
                 return false;
             }
             done = done.saturating_add(part.len);
         }
-        walk.publish();
-        walk.count_heat();
+        walk.end();
         if let Some(peers) = self.peers_of(layer) {
             peers.sampling.served(first, pages);
         }
@@ -499,6 +510,7 @@ impl<'a> Walk<'a> {
             batch: Batch::empty(),
             bounce: None,
             heat: Heat::default(),
+            served: Served::default(),
             tried: false,
             tally,
         }
@@ -614,7 +626,7 @@ impl<'a> Walk<'a> {
         }
         self.bounce = Some(page);
         if proven {
-            self.tally.add(Counter::BouncedPages, 1);
+            self.served.bounced = self.served.bounced.saturating_add(1);
             self.served(part, source);
         }
         proven
@@ -627,8 +639,17 @@ impl<'a> Walk<'a> {
         }
         self.heat.pages = self.heat.pages.saturating_add(1);
         self.heat.bytes = self.heat.bytes.saturating_add(u64::from(part.len));
-        self.tally.add(Counter::ServedPages, 1);
-        self.tally.add(Counter::ServedBytes, part.len);
+        self.served.pages = self.served.pages.saturating_add(1);
+        self.served.bytes = self.served.bytes.saturating_add(part.len);
+    }
+
+    /// The bio is answered with what was served: publishes and counts that.
+    fn end(mut self) {
+        self.publish();
+        self.count_heat();
+        self.tally.add(Counter::ServedPages, self.served.pages);
+        self.tally.add(Counter::ServedBytes, self.served.bytes);
+        self.tally.add(Counter::BouncedPages, self.served.bounced);
     }
 
     /// The reader is the newest source of what it was served by layer `from`.
