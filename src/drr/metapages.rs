@@ -33,7 +33,7 @@
 //! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs and record.rs (users).
 
 use super::list::{node, List, Node};
-use super::platform::{array, Array, Boxed, IrqLock};
+use super::platform::{array, pause, Array, Boxed, IrqLock};
 use super::shares::Shares;
 use super::table::{key_of, keys, mask_of, slot_of, Ticket, GROUP_PAGES, MAX_GROUPS_OF_KEY};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -47,6 +47,8 @@ const MIN_BUCKETS: usize = 16;
 const EVICT_SCAN: usize = 64;
 const EVICT_SCAN_ALL: usize = 1 << 14;
 const PAGE_BYTES: usize = 4096;
+/// Buckets that are emptied without a pause.
+const STRIDE: usize = 256;
 
 /// Pages of one domain around one place.
 struct Group<P> {
@@ -353,10 +355,15 @@ impl<P> MetaPages<P> {
         }
     }
 
-    /// Drops everything, and cancels what is being read.
+    /// Drops everything, and cancels what is being read. Process context; may sleep.
     pub(crate) fn drop_all(&self) {
         self.cancel_all();
-        self.sweep(|_| u16::MAX);
+        for (n, slot) in self.slots.iter().enumerate() {
+            if n % STRIDE == STRIDE - 1 {
+                pause();
+            }
+            slot.bucket.with(|b| self.drop_in(b, |_| u16::MAX));
+        }
     }
 
     fn cancel_all(&self) {

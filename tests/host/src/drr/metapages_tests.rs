@@ -2,7 +2,7 @@
 
 use super::domains::TAGS_MAX;
 use super::metapages::{sectors_of, Kept, MetaPages};
-use super::platform::{set_out_of_memory, steps_taken};
+use super::platform::{locks_without_pause, set_out_of_memory, steps_taken};
 use super::table::{Ticket, MAX_GROUPS_OF_KEY};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -303,5 +303,16 @@ fn a_place_is_kept_for_a_bounded_number_of_domains() {
     );
     let steps = steps_taken(|| pages.drop_range(5, 1));
     assert!(steps <= 4 * MAX_GROUPS_OF_KEY, "{steps} steps");
+    assert_eq!(pages.pages(), 0);
+}
+
+#[test]
+fn dropping_everything_pauses() {
+    let pages = MetaPages::<u64>::new(64 << 20, 3).unwrap();
+    let ticket = pages.ticket(5, 1);
+    let kept = pages.keep(5, 0, 0xff, &ticket, || Some(1), |_| true);
+    assert_eq!(kept, Kept::Done);
+    let most = locks_without_pause(|| pages.drop_all());
+    assert!(most <= 256, "{most} locks without a pause");
     assert_eq!(pages.pages(), 0);
 }
