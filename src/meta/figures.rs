@@ -9,6 +9,8 @@
 //! either. `meta::check` finds out by how much, once; from then on the library's figure moves with
 //! what it allocates and frees.
 //!
+//! Growth changes a correction, and is a change of the transaction: [`Versions`] keeps what goes with each commit.
+//!
 //! Pure: compiled by the kernel and by the host tests.
 
 /// What makes the library's figure of free places that of places that it can find.
@@ -50,5 +52,39 @@ impl Correction {
         self.shift = self
             .shift
             .saturating_sub(i64::try_from(lost).unwrap_or(i64::MAX));
+    }
+}
+
+/// What goes with the superblocks that the device may have: of the last commit, and of one that was begun.
+pub(crate) struct Versions<T> {
+    committed: T,
+    written: T,
+}
+
+impl<T: Copy> Versions<T> {
+    /// `now` goes with the superblock that was read.
+    pub(crate) fn new(now: T) -> Self {
+        Self {
+            committed: now,
+            written: now,
+        }
+    }
+
+    /// A commit of `now` begins; nothing changes before it ends.
+    pub(crate) fn committing(&mut self, now: T) {
+        self.written = now;
+    }
+
+    /// It has succeeded.
+    pub(crate) fn committed(&mut self) {
+        self.committed = self.written;
+    }
+
+    /// What goes with the superblock that was found on the device: that of the last commit, or, `newer`, that of
+    /// one which was begun since and did not succeed, but whose superblock the device has.
+    pub(crate) fn go_back(&mut self, newer: bool) -> T {
+        let found = if newer { self.written } else { self.committed };
+        *self = Self::new(found);
+        found
     }
 }

@@ -55,6 +55,7 @@ use crate::drr::platform::now_ns;
 use crate::units::{Chunk, DevId, VChunk};
 use check::{Failure, Findings};
 use devices::{Device, Devices};
+use figures::Versions;
 use format::{Changing, Details, Fault, Superblock};
 use generation::{Generations, Guarded};
 use held::Held;
@@ -236,6 +237,8 @@ struct State {
     reserve: u64,
     /// What the inspection found out about the space maps' figures and the clock.
     found: Findings,
+    /// The same, as of the superblocks that the device may have.
+    found_versions: Versions<Findings>,
     threshold: Option<u64>,
     /// Flushed before each commit.
     data: Option<BlockDev>,
@@ -250,6 +253,8 @@ struct State {
     committed: u64,
     /// The one that was written last, whether or not the device has taken it.
     written: Atomic<u64>,
+    /// That of the last commit that was begun.
+    committing: Atomic<u64>,
     /// needs_check is set, but could not be written to the disk yet.
     unmarked: bool,
     /// Mappings inserted so far.
@@ -586,6 +591,7 @@ impl State {
             }
         }
         self.sb.details_root = root;
+        self.found_versions.committing(self.found);
         Ok(())
     }
 
@@ -595,7 +601,9 @@ impl State {
         let sb = self.sb;
         self.store.commit_superblock(false, |block| {
             sb.encode(block, &data, &metadata)?;
-            self.written.store(format::fingerprint(block), Relaxed);
+            let fingerprint = format::fingerprint(block);
+            self.written.store(fingerprint, Relaxed);
+            self.committing.store(fingerprint, Relaxed);
             Some(())
         })
     }
@@ -605,6 +613,7 @@ impl State {
         self.sound(r)?;
         self.used = true;
         self.committed = self.written.load(Relaxed);
+        self.found_versions.committed();
         self.devices.settle();
         self.recent.committed(self.store.freed(), epochs);
         self.dirty = !self.held.is_empty();
@@ -650,6 +659,9 @@ impl State {
             pr_err!("the metadata device has lost what it was given: load the pool anew\n");
             return Err(EIO);
         }
+        // Growth that is undone is undone in what is known of the maps, too.
+        let newer = fingerprint != self.committed && fingerprint == self.committing.load(Relaxed);
+        self.found = self.found_versions.go_back(newer);
         self.store.open(&sb.data_map, &sb.metadata_map)?;
         self.load()?;
         if let Some(blocks) = self.threshold {
@@ -834,6 +846,7 @@ impl Metadata {
             },
             reserve: RESERVE_MAX,
             found: Findings::default(),
+            found_versions: Versions::new(Findings::default()),
             threshold: None,
             data: None,
             dirty: false,
@@ -841,11 +854,13 @@ impl Metadata {
             used: false,
             committed: 0,
             written: Atomic::new(0),
+            committing: Atomic::new(0),
             unmarked: false,
             inserts: 0,
             held: Held::new(),
         };
         state.found = Self::open_store(&mut state.store, dev, chunk_sectors, may_format)?;
+        state.found_versions = Versions::new(state.found);
         state
             .load()
             .map_err(because(c"Cannot read metadata superblock"))?;

@@ -2,7 +2,7 @@
 
 //! The library's figures, put right, follow what can really be found.
 
-use super::figures::Correction;
+use super::figures::{Correction, Versions};
 use proptest::prelude::*;
 
 #[test]
@@ -30,6 +30,36 @@ fn growth_that_the_index_does_not_know_is_not_promised() {
         c.free(498 + 1536 + 20000, 22048),
         498 + 1536 + 20000 - (16320 - 512)
     );
+}
+
+#[test]
+fn growth_goes_with_the_transaction_that_it_was_part_of() {
+    let mut now = Correction::new(498, 498, 16320 - 512);
+    let opened = now;
+    let mut versions = Versions::new(now);
+    // Rolled back before any commit.
+    now.grown(1536);
+    assert_ne!(now, opened);
+    now = versions.go_back(false);
+    assert_eq!(now, opened);
+    assert_eq!(now.free(498, 512), 498);
+    // Committed: a roll-back of what comes later keeps it.
+    now.grown(1536);
+    versions.committing(now);
+    versions.committed();
+    let committed = now;
+    now.grown(100);
+    assert_ne!(now, committed);
+    now = versions.go_back(false);
+    assert_eq!(now, committed);
+    // A commit that failed: it depends on which superblock the device has.
+    now.grown(100);
+    versions.committing(now);
+    let tried = now;
+    assert_eq!(versions.go_back(true), tried);
+    now.grown(100);
+    versions.committing(now);
+    assert_eq!(versions.go_back(false), tried);
 }
 
 proptest! {
