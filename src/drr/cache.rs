@@ -25,6 +25,7 @@ use super::{
     platform::now_ns,
     stats::{Counter, Tally},
     table::{Frames, Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
+    turns::Turns,
     Drr, Layer,
 };
 use crate::dm::{
@@ -32,7 +33,7 @@ use crate::dm::{
     shrinker::{Shrink, ShrinkGroups},
     work::{Work, WorkQueue},
 };
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
 /// Between what makes a copy and the look at it: what was read ahead is not told from what nobody wants
@@ -41,8 +42,7 @@ const DELAY_MS: u32 = 100;
 /// Copies that stay when nobody asks for memory, and when the system does.
 const AT_EASE: usize = 2;
 const UNDER_PRESSURE: usize = 1;
-/// How long one run of the work may last, in nanoseconds: then it queues itself anew, and others run.
-const RUN_NS: u64 = 2_000_000;
+const NS_PER_MS: u64 = 1_000_000;
 
 /// What becomes of copies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,18 +80,23 @@ pub(crate) struct Cache {
     policy: AtomicU32,
     /// Buckets of the table that are to be looked through.
     marks: Bits,
-    /// Where among them the next run of the work begins.
+    /// Where among them the next run of the work goes on; [`NO_ROUND`]: nowhere, until the delay is over.
     next_mark: AtomicUsize,
-    /// Pages that are wanted back, and how many buckets are left to be looked through for them.
+    /// Pages that are wanted back.
     demand: Demand,
-    left: AtomicUsize,
+    /// The bucket that is looked through next for them.
     hand: AtomicUsize,
-    /// The last walk through the table has found nothing, and nothing has been recorded since.
-    barren: AtomicBool,
+    turns: Turns,
     table: Arc<Table>,
     wq: WorkQueue,
+    /// Looks at marked buckets, and for what is wanted back.
     work: Work<Drr>,
+    /// Begins a round over the marked buckets. A work of its own: while one waits for a delay, to queue it at once
+    /// would do nothing.
+    delay: Work<Drr>,
 }
+
+const NO_ROUND: usize = usize::MAX;
 
 impl Cache {
     /// Process context; sleeps.
@@ -99,14 +104,14 @@ impl Cache {
         Ok(Self {
             policy: AtomicU32::new(policy as u32),
             marks: Bits::new(table.buckets()).ok_or(ENOMEM)?,
-            next_mark: AtomicUsize::new(0),
-            demand: Demand::new(),
-            left: AtomicUsize::new(0),
+            next_mark: AtomicUsize::new(NO_ROUND),
+            demand: Demand::new(table.buckets()),
             hand: AtomicUsize::new(0),
-            barren: AtomicBool::new(false),
+            turns: Turns::new(),
             table,
             wq: WorkQueue::ordered(c"dm-drr-cache")?,
             work: Work::new(Drr::manage_cache)?,
+            delay: Work::new(Drr::look_at_marks)?,
         })
     }
 
@@ -117,10 +122,10 @@ impl Cache {
 
     pub(super) fn set_policy(&self, policy: CachePolicy) {
         self.policy.store(policy as u32, Ordering::Relaxed);
-        self.barren.store(false, Ordering::Relaxed);
+        self.demand.recorded();
         if policy == CachePolicy::Eager {
             self.marks.set_all();
-            self.work.queue(&self.wq);
+            self.begin_round();
         }
     }
 
@@ -130,9 +135,7 @@ impl Cache {
         if policy == CachePolicy::Off {
             return;
         }
-        if self.barren.load(Ordering::Relaxed) {
-            self.barren.store(false, Ordering::Relaxed);
-        }
+        self.demand.recorded();
         if policy != CachePolicy::Eager {
             return;
         }
@@ -144,17 +147,21 @@ impl Cache {
     /// Has a bucket of the table looked through in a moment. Any context but NMI.
     fn look_soon(&self, bucket: usize) {
         self.marks.set(bucket);
-        self.work.queue_after(&self.wq, DELAY_MS);
+        self.delay.queue_after(&self.wq, DELAY_MS);
+    }
+
+    /// Has the marked buckets looked through now, unless that is being done. Any context but NMI.
+    fn begin_round(&self) {
+        // As the bits, sequentially consistent: a round that ends at this moment sees the marks, or is seen to have
+        // ended.
+        let _ = self
+            .next_mark
+            .compare_exchange(NO_ROUND, 0, Ordering::SeqCst, Ordering::SeqCst);
+        self.work.queue(&self.wq);
     }
 
     fn may_have_copies(&self) -> bool {
-        self.policy() != CachePolicy::Off && !self.barren.load(Ordering::Relaxed)
-    }
-
-    /// Has all of the table looked through until what is wanted has left. Any context but NMI.
-    fn walk(&self) {
-        self.left.store(self.table.buckets(), Ordering::Relaxed);
-        self.work.queue(&self.wq);
+        self.policy() != CachePolicy::Off && !self.demand.is_barren()
     }
 }
 
@@ -178,7 +185,7 @@ impl ShrinkGroups for Cache {
                 Some(group) => self.demand.ask_for_group(group, n, now_ns()),
             };
         if heard {
-            self.walk();
+            self.work.queue(&self.wq);
         }
         heard
     }
@@ -203,53 +210,69 @@ impl Shrink for Records {
 }
 
 impl Drr {
-    /// Begins cache management, which holds a reference to `self` until [`Self::shut_down`]. Process
-    /// context.
+    /// Begins cache management, which holds references to `self` until [`Self::shut_down`]; that also where
+    /// this fails. Process context.
     pub(crate) fn start(self: &Arc<Self>) -> Result {
-        self.cache.work.arm(self.clone())
+        self.cache.work.arm(self.clone())?;
+        self.cache.delay.arm(self.clone())
     }
 
     /// Ends it for good. Process context; sleeps.
     pub(crate) fn shut_down(&self) {
+        self.cache.delay.disarm();
         self.cache.work.disarm();
+    }
+
+    /// The work of the delay.
+    fn look_at_marks(self: &Arc<Self>) {
+        self.cache.begin_round();
     }
 
     /// The work: some of what is to be done, and then itself once more if that was not all.
     fn manage_cache(self: &Arc<Self>) {
-        if self.cache.policy() == CachePolicy::Off {
+        let cache = &self.cache;
+        if cache.policy() == CachePolicy::Off {
             return;
         }
-        let end = now_ns().saturating_add(RUN_NS);
-        let in_time = || now_ns() < end;
-        if !self.look_at_marked(in_time) || !self.walk_on(in_time) {
-            self.cache.work.queue(&self.cache.wq);
+        let rest = cache.turns.run(
+            now_ns,
+            |end| self.look_at_marked(|| now_ns() < end),
+            |end| self.walk_on(|| now_ns() < end),
+        );
+        if let Some(ns) = rest {
+            let ms = u32::try_from(ns.div_ceil(NS_PER_MS)).unwrap_or(DELAY_MS);
+            cache.work.queue_after(&cache.wq, ms);
         }
     }
 
-    /// Looks through marked buckets; whether it has come to the last one in time.
+    /// Goes on with the round over the marked buckets; whether it has come to the last one in time.
     fn look_at_marked(&self, in_time: impl Fn() -> bool) -> bool {
         let cache = &self.cache;
         let mut from = cache.next_mark.load(Ordering::Relaxed);
+        if from == NO_ROUND || cache.policy() != CachePolicy::Eager {
+            return true;
+        }
         while let Some(bucket) = cache.marks.next(from) {
             if !in_time() {
                 cache.next_mark.store(bucket, Ordering::Relaxed);
                 return false;
             }
             from = bucket.saturating_add(1);
+            // Before the look: who marks it from now on may have something that is not seen.
             cache.marks.clear(bucket);
             if self.thin_out(bucket, AT_EASE, &mut Wanted::everything()) {
                 cache.look_soon(bucket);
             }
         }
-        cache.next_mark.store(0, Ordering::Relaxed);
-        // Those that were marked meanwhile, and found the work queued already.
+        cache.next_mark.store(NO_ROUND, Ordering::SeqCst);
+        // Those that were marked meanwhile, of which some delay may have ended during the round.
         if cache.marks.next(0).is_some() {
-            cache.work.queue_after(&cache.wq, DELAY_MS);
+            cache.delay.queue_after(&cache.wq, DELAY_MS);
         }
         true
     }
 
-    /// A part of the walk for what the system wants back; whether it has ended in time.
+    /// A part of the lap for what the system wants back; whether it has ended in time.
     fn walk_on(&self, in_time: impl Fn() -> bool) -> bool {
         let cache = &self.cache;
         while in_time() {
@@ -261,17 +284,12 @@ impl Drr {
             let next = self.table.next_bucket(hand);
             // Those in between are empty.
             let end = next.map_or(self.table.buckets(), |n| n.saturating_add(1));
-            let steps = end.saturating_sub(hand);
-            let step = |left: usize| (left != 0).then(|| left.saturating_sub(steps));
-            let left = cache
-                .left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
-            if left.is_err() {
+            if !cache.demand.step(end.saturating_sub(hand)) {
                 // All of it has been looked through; whatever is still wanted is not here.
                 if cache.demand.give_up(now_ns()) {
-                    cache.barren.store(true, Ordering::Relaxed);
+                    return true;
                 }
-                return true;
+                continue;
             }
             cache
                 .hand

@@ -7,9 +7,14 @@
 //! up to a bound: reclaim that goes on asks again. A group of which nothing could leave is not
 //! heard again for a while: its reclaim would have the whole table looked through each time.
 //!
+//! Each request begins a *lap*: the worker looks through the whole table once more before it gives up. A lap in which
+//! nobody recorded anything leaves the table *barren*, if the system still wants something: until a record is
+//! made nobody need ask. What is recorded during the lap may be behind the worker, so it counts as new.
+//!
 //! Pure: compiled by the kernel and by the host tests.
 
 use super::platform::IrqLock;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Groups that are heard at the same time.
 pub(crate) const GROUPS: usize = 8;
@@ -42,24 +47,74 @@ struct State {
     /// Pages that the system wants back.
     all: usize,
     groups: [Asked; GROUPS],
+    /// Buckets that the lap has before it.
+    ahead: usize,
 }
 
+/// Something has been recorded since the last lap began.
+const FRESH: u8 = 0;
+/// Nothing has, since the lap began that is under way.
+const STALE: u8 = 1;
+/// Nothing has, since the beginning of the lap that has ended, and what the system wanted was not there.
+const BARREN: u8 = 2;
+
 /// What is wanted of one pool.
-pub(crate) struct Demand(IrqLock<State>);
+pub(crate) struct Demand {
+    state: IrqLock<State>,
+    /// [`FRESH`] is set by anybody, the others under the lock of `state`. Sequentially consistent: a lap passes
+    /// empty buckets over by the table's bits without their locks. So whoever records where the lap
+    /// has been sees that it has begun.
+    news: AtomicU8,
+    /// Of a lap.
+    buckets: usize,
+}
 
 impl Demand {
-    pub(crate) fn new() -> Self {
-        Self(IrqLock::new(State::default()))
+    /// Of a table of that many buckets.
+    pub(crate) fn new(buckets: usize) -> Self {
+        Self {
+            state: IrqLock::new(State::default()),
+            news: AtomicU8::new(FRESH),
+            buckets,
+        }
+    }
+
+    /// A record has been made, which may tell of a copy: to be called afterwards. Any context but NMI.
+    pub(crate) fn recorded(&self) {
+        // Mostly it is there, and the line stays shared.
+        if self.news.load(Ordering::SeqCst) != FRESH {
+            self.news.store(FRESH, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether nothing can leave that anybody knows of. Any context.
+    pub(crate) fn is_barren(&self) -> bool {
+        self.news.load(Ordering::SeqCst) == BARREN
+    }
+
+    /// Under the lock.
+    fn begin_lap(&self, state: &mut State) {
+        state.ahead = self.buckets;
+        self.news.store(STALE, Ordering::SeqCst);
+    }
+
+    /// Steps over `buckets` of the lap, or what is left of it; `false` when it is over. One thread at a time.
+    pub(crate) fn step(&self, buckets: usize) -> bool {
+        self.state.with(|s| {
+            let goes_on = s.ahead != 0;
+            s.ahead = s.ahead.saturating_sub(buckets);
+            goes_on
+        })
     }
 
     /// How many more pages the system may ask for. Any context but NMI.
     pub(crate) fn room_for_all(&self) -> usize {
-        self.0.with(|s| MAX_FOR_ALL.saturating_sub(s.all))
+        self.state.with(|s| MAX_FOR_ALL.saturating_sub(s.all))
     }
 
     /// How many more pages a group may ask for. Any context but NMI.
     pub(crate) fn room_for_group(&self, group: Group, now_ns: u64) -> usize {
-        self.0
+        self.state
             .with(|s| match s.groups.iter().find(|a| a.group == group) {
                 Some(asked) if asked.quiet_until > now_ns => 0,
                 Some(asked) => MAX_FOR_GROUP.saturating_sub(asked.pages),
@@ -70,16 +125,19 @@ impl Demand {
 
     /// The system wants pages back; whether it is heard. Any context but NMI.
     pub(crate) fn ask_for_all(&self, pages: usize) -> bool {
-        self.0.with(|s| {
+        self.state.with(|s| {
             let heard = s.all < MAX_FOR_ALL;
             s.all = s.all.saturating_add(pages).min(MAX_FOR_ALL);
+            if heard {
+                self.begin_lap(s);
+            }
             heard
         })
     }
 
     /// A group wants pages of its own back; whether it is heard. Any context but NMI.
     pub(crate) fn ask_for_group(&self, group: Group, pages: usize, now_ns: u64) -> bool {
-        self.0.with(|s| {
+        self.state.with(|s| {
             let known = s.groups.iter().position(|a| a.group == group);
             let free = || s.groups.iter().position(|a| a.is_free(now_ns));
             let Some(n) = known.or_else(free) else {
@@ -98,13 +156,14 @@ impl Demand {
                 return false;
             }
             asked.pages = asked.pages.saturating_add(pages).min(MAX_FOR_GROUP);
+            self.begin_lap(s);
             true
         })
     }
 
     /// What is wanted now.
     pub(crate) fn wanted(&self) -> Wanted {
-        self.0.with(|s| Wanted {
+        self.state.with(|s| Wanted {
             state: *s,
             gone: 0,
             gone_of: [0; GROUPS],
@@ -113,7 +172,7 @@ impl Demand {
 
     /// Takes what has left off what is wanted.
     pub(crate) fn left(&self, wanted: &Wanted) {
-        self.0.with(|s| {
+        self.state.with(|s| {
             s.all = s.all.saturating_sub(wanted.gone);
             for (n, asked) in s.groups.iter_mut().enumerate() {
                 let (Some(then), Some(gone)) = (wanted.state.groups.get(n), wanted.gone_of.get(n))
@@ -127,14 +186,24 @@ impl Demand {
         });
     }
 
-    /// Nothing more can leave; whether the system still wanted something.
+    /// Gives up what is still wanted, the lap being over; `false` when somebody has asked meanwhile, and so begun
+    /// another one.
     pub(crate) fn give_up(&self, now_ns: u64) -> bool {
-        self.0.with(|s| {
+        self.state.with(|s| {
+            if s.ahead != 0 {
+                return false;
+            }
             for asked in s.groups.iter_mut().filter(|a| a.pages != 0) {
                 asked.pages = 0;
                 asked.quiet_until = now_ns.saturating_add(QUIET_NS);
             }
-            core::mem::take(&mut s.all) != 0
+            if core::mem::take(&mut s.all) != 0 {
+                // Unless something was recorded since it began.
+                let _ =
+                    self.news
+                        .compare_exchange(STALE, BARREN, Ordering::SeqCst, Ordering::SeqCst);
+            }
+            true
         })
     }
 }

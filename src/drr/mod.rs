@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, peers.rs, shares.rs, metapages.rs, demand.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, coalesce.rs, sampling.rs, peers.rs, shares.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, cache.rs the removal of copies, message.rs
 //! what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
@@ -71,6 +71,7 @@ mod serve;
 pub(crate) mod shares;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod turns;
 
 use cache::Cache;
 pub(crate) use cache::CachePolicy;

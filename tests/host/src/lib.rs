@@ -43,6 +43,8 @@ pub mod drr {
     pub mod stats;
     #[path = "../../../../src/drr/table.rs"]
     pub mod table;
+    #[path = "../../../../src/drr/turns.rs"]
+    pub mod turns;
 
     #[cfg(test)]
     mod bits_tests;
@@ -74,6 +76,8 @@ pub mod drr {
     mod table_bounds_tests;
     #[cfg(test)]
     mod table_tests;
+    #[cfg(test)]
+    mod turns_tests;
 }
 
 pub mod meta {

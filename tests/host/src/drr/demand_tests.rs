@@ -2,6 +2,15 @@
 
 use super::demand::{Demand, Wanted, GROUPS, MAX_FOR_ALL, MAX_FOR_GROUP, QUIET_NS};
 
+const BUCKETS: usize = 8;
+
+/// Ends the lap.
+fn lap(demand: &Demand) {
+    assert!(demand.step(BUCKETS - 1));
+    assert!(demand.step(1));
+    assert!(!demand.step(1));
+}
+
 /// Lets `pages` of `group` leave, if they may; whether they did.
 fn leaves(demand: &Demand, group: usize, pages: usize) -> bool {
     let mut wanted = demand.wanted();
@@ -16,7 +25,7 @@ fn leaves(demand: &Demand, group: usize, pages: usize) -> bool {
 
 #[test]
 fn the_system_takes_whosever_it_is_until_it_has_enough() {
-    let demand = Demand::new();
+    let demand = Demand::new(BUCKETS);
     assert!(demand.wanted().is_nothing());
     assert!(!leaves(&demand, 1, 1));
     demand.ask_for_all(10);
@@ -30,7 +39,7 @@ fn the_system_takes_whosever_it_is_until_it_has_enough() {
 
 #[test]
 fn a_group_takes_its_own_only() {
-    let demand = Demand::new();
+    let demand = Demand::new(BUCKETS);
     assert!(demand.ask_for_group(7, 3, 0));
     assert!(demand.wanted().by_group(7));
     assert!(!demand.wanted().by_group(8));
@@ -44,7 +53,7 @@ fn a_group_takes_its_own_only() {
 
 #[test]
 fn within_one_look_no_more_leaves_than_is_wanted() {
-    let demand = Demand::new();
+    let demand = Demand::new(BUCKETS);
     assert!(demand.ask_for_group(7, 2, 0));
     demand.ask_for_all(1);
     let mut wanted = demand.wanted();
@@ -59,21 +68,25 @@ fn within_one_look_no_more_leaves_than_is_wanted() {
 
 #[test]
 fn who_got_nothing_is_not_heard_for_a_while() {
-    let demand = Demand::new();
+    let demand = Demand::new(BUCKETS);
     assert!(demand.ask_for_group(7, 3, 100));
-    assert!(!demand.give_up(200), "the system wanted nothing");
+    lap(&demand);
+    assert!(demand.give_up(200));
+    assert!(!demand.is_barren(), "the system wanted nothing");
     assert!(demand.wanted().is_nothing());
     assert!(!demand.ask_for_group(7, 3, 201));
     assert!(demand.ask_for_group(8, 3, 201), "others are");
     assert!(demand.ask_for_group(7, 3, 200 + QUIET_NS));
     demand.ask_for_all(1);
+    lap(&demand);
     assert!(demand.give_up(QUIET_NS));
+    assert!(demand.is_barren());
     assert!(demand.wanted().is_nothing());
 }
 
 #[test]
 fn places_are_for_those_who_want_something() {
-    let demand = Demand::new();
+    let demand = Demand::new(BUCKETS);
     for group in 1..=GROUPS {
         assert!(demand.ask_for_group(group, 1, 0));
     }
@@ -86,7 +99,8 @@ fn places_are_for_those_who_want_something() {
     // What another one in the same place has got is not this one's.
     let mut before = demand.wanted();
     before.gone(2, 1);
-    demand.give_up(0);
+    lap(&demand);
+    assert!(demand.give_up(0));
     assert!(demand.ask_for_group(200, 1, QUIET_NS));
     demand.left(&before);
     assert!(demand.wanted().by_group(200));
@@ -95,7 +109,7 @@ fn places_are_for_those_who_want_something() {
 /// What is asked for already does not count: who is told of nothing more does not ask.
 #[test]
 fn no_more_is_asked_for_than_can_be_given_soon() {
-    let demand = Demand::new();
+    let demand = Demand::new(BUCKETS);
     assert_eq!(demand.room_for_all(), MAX_FOR_ALL);
     assert!(demand.ask_for_all(MAX_FOR_ALL - 1));
     assert_eq!(demand.room_for_all(), 1);
@@ -117,13 +131,54 @@ fn no_more_is_asked_for_than_can_be_given_soon() {
     assert!(!leaves(&demand, 7, 1), "no more than that");
 
     assert!(demand.ask_for_group(7, 1, 0));
-    demand.give_up(100);
+    lap(&demand);
+    assert!(demand.give_up(100));
     assert_eq!(demand.room_for_group(7, 200), 0, "not heard");
     assert_eq!(demand.room_for_group(7, 100 + QUIET_NS), MAX_FOR_GROUP);
     for group in 10..10 + GROUPS {
         demand.ask_for_group(group, 1, 100 + QUIET_NS);
     }
     assert_eq!(demand.room_for_group(100, 100 + QUIET_NS), 0, "no place");
+}
+
+/// Who asks at the moment at which a lap ends has not had his own.
+#[test]
+fn a_request_is_not_given_up_before_a_lap_of_its_own() {
+    for by_group in [false, true] {
+        let demand = Demand::new(BUCKETS);
+        assert!(demand.ask_for_all(1));
+        lap(&demand);
+        if by_group {
+            assert!(demand.ask_for_group(7, 2, 0));
+        } else {
+            assert!(demand.ask_for_all(2));
+        }
+        assert!(!demand.give_up(0));
+        assert!(demand.wanted().by_group(7) == by_group);
+        assert!(demand.wanted().lets_go(0), "the first one waits on");
+        assert!(!demand.is_barren());
+        lap(&demand);
+        assert!(demand.give_up(0));
+        assert!(demand.wanted().is_nothing() && demand.is_barren());
+    }
+}
+
+/// The lap may have been past it.
+#[test]
+fn what_is_recorded_during_a_lap_can_be_asked_for_after_it() {
+    let demand = Demand::new(BUCKETS);
+    demand.ask_for_all(1);
+    assert!(demand.step(BUCKETS));
+    demand.recorded();
+    assert!(!demand.step(1));
+    assert!(demand.give_up(0));
+    assert!(!demand.is_barren());
+    demand.ask_for_all(1);
+    lap(&demand);
+    assert!(demand.give_up(0));
+    assert!(demand.is_barren());
+    demand.recorded();
+    assert!(!demand.is_barren());
 }
 
 #[test]
