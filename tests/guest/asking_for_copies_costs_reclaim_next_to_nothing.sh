@@ -33,8 +33,17 @@ container_reads() {
     sh -c 'echo $$ >/sys/fs/cgroup/container/cgroup.procs; exec cat /dev/mapper/b' >/dev/null
     at_least "groups of the table" "$(stat_of groups)" $((MIB * 16))
 }
-# timed CMD: with cache=off, and with cache=pressure.
+# timed CMD: with cache=off, and with cache=pressure. Up to three times, for something else may have the processor just then.
 timed() {
+    for t_try in 1 2 3; do
+        time_both "$1"
+        if [ "$t_on" -le $((2 * t_off + 40)) ]; then
+            return 0
+        fi
+    done
+    fail "$t_on ms of reclaim by the $1, and $t_off ms with cache=off, in the last of $t_try tries"
+}
+time_both() {
     message cache off
     container_reads
     # What was there to be had before is not this pool's.
@@ -45,7 +54,6 @@ timed() {
     container_reads
     t_on=$(ms "$1")
     echo "$1: $t_on ms, with cache=off $t_off ms"
-    at_most "milliseconds of reclaim by the $1" "$t_on" $((2 * t_off + 40))
 }
 exec 3</dev/mapper/b
 timed system

@@ -29,7 +29,9 @@ slow() {
     dmsetup suspend --noflush --nolockfs slow
     dmsetup resume slow
 }
-slow "0 $size delay $DATA 0 4000 $DATA 0 0"
+noise "$W/new" 2097152
+noise "$W/other" 4194304
+slow "0 $size delay $DATA 0 2000 $DATA 0 0"
 
 # Three kinds of reader: direct and buffered, of the snapshots that share the chunks.
 in_background dd if=/dev/mapper/s of="$W/direct" bs=256k count=1 iflag=direct status=none
@@ -38,11 +40,9 @@ in_background dd if=/dev/mapper/r of="$W/cached" bs=128k count=1 skip=4 status=n
 cached=$!
 in_background dd if=/dev/mapper/s of="$W/cached2" bs=128k count=1 skip=4 status=none
 cached2=$!
-sleep 1
+sleep 0.5
 
 # Both owners let go of everything while the reads are out there. This may wait for them, and may not.
-noise "$W/new" 2097152
-noise "$W/other" 4194304
 let_go() {
     if [ "$HOW" = deleted ]; then
         blkdiscard -o 0 -l 2097152 /dev/mapper/s

@@ -7,7 +7,7 @@ DATA_ATTRS="irqmode=2 completion_nsec=4000000" pool 128 16
 throttle=/sys/module/$MODULE/parameters/snapshot_copy_throttle
 equals "snapshot_copy_throttle" "$(cat "$throttle")" 100
 thin_new t 0 8
-dd if=/dev/zero of=/dev/mapper/t bs=64k count=8 oflag=direct conv=notrunc status=none
+dd if=/dev/zero of=/dev/mapper/t bs=64k count=12 oflag=direct conv=notrunc status=none
 snap s 1 t 0
 
 # broken FIRST: how long it takes to break the sharing of four chunks one after the other, in milliseconds.
@@ -21,9 +21,14 @@ broken() {
     echo $(($(milliseconds) - b_begin))
 }
 free=$(broken 0)
+# The lesser of two: something else may have had the processor.
+again=$(broken 4)
+if [ "$again" -lt "$free" ]; then
+    free=$again
+fi
 echo 1 >"$throttle"
 equals "snapshot_copy_throttle" "$(cat "$throttle")" 1
-held=$(broken 4)
+held=$(broken 8)
 echo 100 >"$throttle"
 echo "four copies took $free ms, and $held ms in a hundredth of the time"
 at_least "the time of throttled copies, ms" "$held" $((2 * free + 300))

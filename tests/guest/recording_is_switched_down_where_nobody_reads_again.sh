@@ -21,13 +21,14 @@ dd if=/dev/zero of=/dev/mapper/origin bs=1M count=$((8 * MIB)) oflag=direct stat
 snap only 1 origin 0
 drop_caches
 drr_is sampled 0
-n=0
+n=0 all=0
 while [ "$(stat_of sampled)" = 0 ]; do
     at_most "parts read while everything is recorded" $n 5
-    r=$(recorded_of $n)
+    all=$((all + $(recorded_of $n)))
     n=$((n + 1))
 done
-at_least "pages recorded of the last of $n parts, before and while it was switched down" "$r" 256
+# Where in the last part it was switched down is a matter of the disk's time.
+at_least "pages recorded of $n parts, before and while it was switched down" "$all" 256
 r=$(recorded_of $n)
 at_least "pages recorded of a part, switched down" "$r" 1
 at_most "pages recorded of a part, switched down" "$r" $((PAGES / 8))
