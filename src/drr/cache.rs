@@ -22,9 +22,10 @@
 use super::{
     bits::Bits,
     demand::{Demand, Group, Wanted},
+    group::{Frames, Source, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
     platform::now_ns,
     stats::{Counter, Tally},
-    table::{Frames, Source, Table, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
+    table::Table,
     turns::Turns,
     Drr, Layer,
 };

@@ -35,8 +35,8 @@
 //! Pure: compiled by the kernel and by the host tests. Neighbours: peers.rs (one of these for each domain), serve.rs
 //! (who leads, who follows), record.rs (the end of a leader).
 
+use super::group::{key_of, keys, mask_of, slot_of, GROUP_PAGES};
 use super::platform::{array, Array, IrqLock};
-use super::table::{key_of, keys, mask_of, slot_of, GROUP_PAGES};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Buckets of a domain, and how many domains have so many. They stay until the pool goes, some 35 KiB each time: those that

@@ -12,12 +12,13 @@
 
 use super::{
     coalesce::{may_wait, Lead, Waiters},
+    group::{pages_of_group_from, Batch, Page},
     hash::{Pages, HASHED_TOGETHER},
     metadata::Metadata,
     platform::now_ns,
     serve::{extent, Part},
     stats::{Counter, Tally},
-    table::{pages_of_group_from, Batch, Page, Ticket},
+    table::Ticket,
     Drr, Layer,
 };
 use crate::dm::{

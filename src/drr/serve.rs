@@ -10,12 +10,13 @@
 use super::{
     cache::CachePolicy,
     coalesce::{Place, Start},
+    group::{Batch, Known, Page, Source},
     heatmap::Heat,
     peers::Peers,
     platform::now_ns,
     record::{Copied, Ending, InFlight, Keep},
     stats::{Counter, Tally},
-    table::{Batch, Known, Page, Published, Source, Ticket},
+    table::{Published, Ticket},
     Drr, Layer, ReadOutcome,
 };
 use crate::dm::{

@@ -17,12 +17,16 @@ pub mod drr {
 
     #[path = "../../../../src/drr/bits.rs"]
     pub mod bits;
+    #[path = "../../../../src/drr/bucket.rs"]
+    pub mod bucket;
     #[path = "../../../../src/drr/coalesce.rs"]
     pub mod coalesce;
     #[path = "../../../../src/drr/demand.rs"]
     pub mod demand;
     #[path = "../../../../src/drr/domains.rs"]
     pub mod domains;
+    #[path = "../../../../src/drr/group.rs"]
+    pub mod group;
     #[path = "../../../../src/drr/hash.rs"]
     pub mod hash;
     #[path = "../../../../src/drr/heatmap.rs"]

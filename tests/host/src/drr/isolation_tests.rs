@@ -8,9 +8,10 @@
 //! docs/threat-model.md names: the domain has less than its share, and others do not write.
 
 use super::coalesce::{Lead, Start};
+use super::group::{Batch, Frames, Page, Source, GROUP_BYTES};
 use super::metapages::{sectors_of, MetaPages};
 use super::peers::AllPeers;
-use super::table::{Batch, Frames, Page, Presence, Published, Source, Table, Ticket, GROUP_BYTES};
+use super::table::{Presence, Published, Table, Ticket};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

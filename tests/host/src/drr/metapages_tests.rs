@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
+use super::bucket::MAX_GROUPS_OF_KEY;
 use super::domains::TAGS_MAX;
 use super::metapages::{sectors_of, Kept, MetaPages};
 use super::platform::{locks_without_pause, set_out_of_memory, steps_taken};
-use super::table::{Ticket, MAX_GROUPS_OF_KEY};
+use super::table::Ticket;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -2,12 +2,11 @@
 
 //! One image in thousands of domains: what is kept of a key, whose it is, and what a walk along its bucket costs.
 
+use super::bucket::MAX_GROUPS_OF_KEY;
 use super::domains::TAGS_MAX;
+use super::group::{Batch, Frames, Known, Page, Source, GROUP_PAGES, MAX_SOURCES};
 use super::platform::steps_taken;
-use super::table::{
-    Batch, Frames, Known, Page, Presence, Published, Source, Table, GROUP_PAGES, MAX_GROUPS_OF_KEY,
-    MAX_SOURCES,
-};
+use super::table::{Presence, Published, Table};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+use super::group::{Batch, Frames, Known, Page, Source, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES};
 use super::platform::{locks_taken, locks_without_pause, set_out_of_memory, while_allocating};
-use super::table::{
-    Batch, Frames, Known, Page, Presence, Published, Source, Table, COPIED, GROUP_BYTES,
-    GROUP_PAGES, MAX_SOURCES,
-};
+use super::table::{Presence, Published, Table, COPIED};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{mpsc, Arc, LazyLock};

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A bucket of the access table (table.rs): its groups in their order, and who gives way when a key has too many.
+//!
+//! Pure: compiled by the kernel and by the host tests. The bucket's lock is held.
+
+use super::group::{Group, MAX_SOURCES};
+use super::list::{List, Node};
+use super::platform::Boxed;
+use super::shares::Shares;
+use core::cmp::Reverse;
+
+/// Groups that are kept of one key, in all domains: what a walk along a bucket's list costs at most, but for other
+/// keys, of which few are in one bucket. The whole of what a domain may have of a key, a record in each group
+/// ([`MAX_SOURCES`] of 16 pages), has room eight times.
+pub(crate) const MAX_GROUPS_OF_KEY: usize = 512;
+
+/// Groups in the order of invariant 1.
+pub(super) struct Bucket {
+    pub(super) groups: List<Group>,
+}
+
+impl Bucket {
+    /// Drops every group for which `keep` says no, and takes it off `groups`.
+    pub(super) fn retain(&mut self, groups: &Shares, mut keep: impl FnMut(&mut Group) -> bool) {
+        self.groups.retain(|group| {
+            let stays = keep(group);
+            if !stays {
+                groups.sub(group.id.domain, 1);
+            }
+            stays
+        });
+    }
+
+    /// Puts a group in, as the newest of its key and domain.
+    pub(super) fn push(&mut self, group: Boxed<Node<Group>>) {
+        let place = group.item.place();
+        self.groups.insert(group, |g| g.place() >= place);
+    }
+
+    /// The groups of `key` inside `domain`, newest first.
+    pub(super) fn of(&self, key: u64, domain: u32) -> impl Iterator<Item = &Group> {
+        let place = (key, domain);
+        let up_to = self.groups.iter().take_while(move |g| g.place() <= place);
+        up_to.filter(move |g| g.place() == place)
+    }
+
+    /// Whether some page of key `key` has more than `n` records inside `domain`.
+    pub(super) fn has_copies(&self, key: u64, domain: u32, n: usize) -> bool {
+        let mut copies = Copies::default();
+        self.of(key, domain).for_each(|g| copies.add(g.valid));
+        copies.are_more_than(n)
+    }
+
+    /// Takes the oldest group that `may_go` out.
+    pub(super) fn take_oldest(
+        &mut self,
+        may_go: impl Fn(&Group) -> bool,
+    ) -> Option<Boxed<Node<Group>>> {
+        let old = self.groups.iter().filter(|g| may_go(g));
+        let oldest = old.map(|g| g.age).min()?;
+        self.groups.take(|g| g.age == oldest)
+    }
+
+    /// Takes a group of `key` out, if it has more than are kept: the oldest one of the domain that has most of them. Of
+    /// two that have as many, that with the older one gives way.
+    pub(super) fn take_surplus(&mut self, key: u64) -> Option<Boxed<Node<Group>>> {
+        let mut all: usize = 0;
+        let mut run: (u32, usize) = (0, 0);
+        let mut most = None;
+        for g in self.groups.iter().take_while(|g| g.key <= key) {
+            if g.key != key {
+                continue;
+            }
+            all = all.saturating_add(1);
+            if run.0 != g.id.domain {
+                run = (g.id.domain, 0);
+            }
+            run.1 = run.1.saturating_add(1);
+            // The last one of a domain is its oldest, and counts for all of them.
+            most = most.max(Some((run.1, Reverse(g.age))));
+        }
+        let (_, Reverse(age)) = most.filter(|_| all > MAX_GROUPS_OF_KEY)?;
+        self.groups.take(|g| g.age == age)
+    }
+}
+
+/// Which pages of a key have more than 0, 1, ... records.
+#[derive(Default)]
+pub(super) struct Copies([u16; MAX_SOURCES]);
+
+impl Copies {
+    pub(super) fn add(&mut self, mut valid: u16) {
+        for pages in &mut self.0 {
+            let carry = *pages & valid;
+            *pages |= valid;
+            valid = carry;
+        }
+    }
+
+    pub(super) fn are_more_than(&self, n: usize) -> bool {
+        self.0.get(n).is_some_and(|pages| *pages != 0)
+    }
+}
