@@ -172,9 +172,8 @@ impl Drr {
             }
             done = done.saturating_add(part.len);
         }
-        let tried = walk.tried;
         walk.end();
-        (done, tried)
+        (done, walk.tried)
     }
 
     /// Sends a read to disk, so that others can follow it if it is to be kept; unless, `patient`, it
@@ -644,8 +643,9 @@ impl<'a> Walk<'a> {
         self.served.bytes = self.served.bytes.saturating_add(part.len);
     }
 
-    /// The bio is answered with what was served: publishes and counts that.
-    fn end(mut self) {
+    /// The bio is answered with what was served: publishes and counts that. Once; by reference, for a copy of `self`
+    /// would take a third of the stack that there is.
+    fn end(&mut self) {
         self.publish();
         self.count_heat();
         self.tally.add(Counter::ServedPages, self.served.pages);

@@ -144,8 +144,7 @@ fn what_thousands_of_domains_leave_behind_is_bounded() {
     // The last one has room for as many reads as a few containers begin at once.
     let last = TAGS_MAX as u32;
     let leads: Vec<_> = (0..100)
-        .map(|n| lead(&all, last, n * 16, 1, 0))
-        .flatten()
+        .filter_map(|n| lead(&all, last, n * 16, 1, 0))
         .collect();
     assert_eq!(leads.len(), 64);
     let reads = &all.of(last).unwrap().reads;
