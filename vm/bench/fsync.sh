@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The guest's half of `cargo xtask bench fsync`: what commits cost who waits for them, alone and beside 1,000 active devices that do
-# nothing, and what they cost who only reads, on a data device whose flush takes 20 ms. On dm-thin and on dm-drr in turn.
+# nothing, and what they cost who only reads, on data devices whose flush takes no time and 20 ms. On dm-thin and on dm-drr in turn.
 #
 #   TESTS   directory with lib.sh        ROUNDS  how often each case is run on each side
 #   SCRATCH writable directory           DEVICES (1000) how many are idle
@@ -33,8 +33,8 @@ times.sort()
 print("%d %d" % (times[len(times) // 2] * 1e6, times[len(times) * 99 // 100] * 1e6))
 PY
 
-# times CASE KIND NAME COUNT FIRST
-times() {
+# timed CASE KIND NAME COUNT FIRST
+timed() {
     t_case=$1
     shift
     python3 "$W/times.py" "$1" "/dev/mapper/$2" "$3" "$4" >"$W/result"
@@ -49,15 +49,32 @@ flush_takes() {
     echo "0 $(sectors "$DATA") delay $DATA 0 0 $DATA 0 0 $DATA 0 $1"
 }
 
-# Commits, and new mappings beside them.
-commits() {
-    dd if=/dev/zero of=/dev/mapper/n bs=64k oflag=direct status=none &
-    id=100000
-    while [ -e "$W/going" ]; do
-        message "create_thin $id"
-        id=$((id + 1))
-    done
+# fsyncs.py DEVICE FILE: a new chunk and a commit every 100 ms, whatever a commit takes, for as long as FILE is there.
+cat >"$W/fsyncs.py" <<'PY'
+import mmap, os, sys, time
+path, going = sys.argv[1:]
+fd = os.open(path, os.O_RDWR | os.O_DIRECT)
+block = mmap.mmap(-1, 65536)
+i, next = 0, time.monotonic()
+while os.path.exists(going):
+    os.pwritev(fd, [block], i * 65536)
+    os.fsync(fd)
+    i, next = i + 1, next + 0.1
+    time.sleep(max(0, next - time.monotonic()))
+PY
+
+# beside_fsyncs CASE MS: times reads while the flushes of commits take so long
+beside_fsyncs() {
+    reload slow "$(flush_takes "$2")"
+    touch "$W/going"
+    python3 "$W/fsyncs.py" /dev/mapper/n "$W/going" &
+    timed "$1" read r 2000 0
+    rm "$W/going"
     wait
+    reload slow "$(flush_takes 0)"
+    dmsetup remove n
+    message "delete 10003"
+    thin_new n 10003 384
 }
 
 run_side() {
@@ -79,22 +96,17 @@ run_side() {
     thin_new r 10002 4
     thin_new n 10003 384
     dd if=/dev/zero of=/dev/mapper/r bs=1M count=4 oflag=direct conv=fsync status=none
-    times alone fsync w 300 0
+    timed alone fsync w 300 0
     seq 100 100 "$DEVICES" | while read -r last; do
         dmsetup create --concise "$(awk -v a="$last" -v t="$THIN_T /dev/mapper/$POOL" 'BEGIN {
             for (i = a - 99; i <= a; i++)
                 printf "%st%d,,,rw,0 2048 %s %d", (i > a - 99 ? ";" : ""), i, t, i
         }')"
     done
-    times beside fsync w 300 300
-    times quiet read r 500 0
-    reload slow "$(flush_takes 20)"
-    touch "$W/going"
-    commits &
-    times flush read r 500 0
-    rm "$W/going"
-    wait
-    reload slow "$(flush_takes 0)"
+    timed beside fsync w 300 300
+    timed quiet read r 2000 0
+    beside_fsyncs commits 0
+    beside_fsyncs flush 20
     seq "$DEVICES" | sed s/^/t/ | xargs dmsetup remove w r n
     taken_down "$NAME"
 }
