@@ -1284,20 +1284,21 @@ impl Metadata {
 
     // --- Transactions ------------------------------------------------------------------------
 
-    /// Makes everything changed so far durable; returns at once when nothing changed. After an
-    /// error the transaction must be aborted.
-    pub(crate) fn commit(&self) -> Result {
+    /// Makes everything changed so far durable; returns at once when nothing changed. `true`: the data
+    /// device was flushed, after this was called. After an error the transaction must be aborted.
+    pub(crate) fn commit(&self) -> Result<bool> {
         // The data device is flushed while everything goes on. Mappings that are inserted meanwhile
         // name data that the flush may have missed: then it is done again, with insertions kept out.
         let Some(flushed) = self.flush_data(None)? else {
-            return Ok(());
+            return Ok(false);
         };
         pdata::without_io(|| {
             let _nothing_is_inserted = self.inserting.write();
             self.flush_data(Some(flushed))?;
             let _turn = self.turn.write();
             self.commit_in_turn()
-        })
+        })?;
+        Ok(flushed.data.is_some())
     }
 
     /// Flushes the data device for a commit, unless `since` says that this has been done since the last

@@ -111,13 +111,18 @@ impl Pool {
 
     /// Makes all changes durable: the data device is flushed, then the metadata written.
     pub(crate) fn commit(&self) -> Result {
+        self.commit_for_flushes().map(|_| ())
+    }
+
+    /// As [`Self::commit`]. `true`: all that was written to the data device before the call is durable now;
+    /// when there is nothing to commit the data device is not flushed.
+    pub(crate) fn commit_for_flushes(&self) -> Result<bool> {
         if !self.mode().metadata_writable() {
             return Err(EINVAL);
         }
-        if let Err(e) = self.meta.commit() {
-            self.metadata_failed("commit", e);
-            return Err(e);
-        }
+        let flushed = self.meta.commit().inspect_err(|e| {
+            self.metadata_failed("commit", *e);
+        })?;
         if self.meta.take_metadata_low() {
             pr_warn!(
                 "{}: reached low water mark for metadata device: sending event\n",
@@ -136,7 +141,7 @@ impl Pool {
             self.set_mode_from(Some(Mode::OutOfDataSpace), Mode::Write);
             self.retry_all();
         }
-        Ok(())
+        Ok(flushed)
     }
 
     /// Commits, and writes to the metadata device even if there is nothing to commit: whoever asks

@@ -42,11 +42,11 @@ fn flush(pool: &Pool) {
     }
     // What arrives during the commit waits for the next one: take the lists first.
     waiting.iter().for_each(|t| t.begin_flush());
-    let ok = pool.commit().is_ok();
-    finished.end_all(if ok { Status::Ok } else { Status::IoError });
+    let committed = pool.commit_for_flushes();
+    finished.end_all(committed.map_or(Status::IoError, |_| Status::Ok));
     plugged(|| {
         while let Some(place) = waiting.pop() {
-            Thin::end_flush(place, ok);
+            Thin::end_flush(place, committed);
         }
     });
 }

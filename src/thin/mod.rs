@@ -406,7 +406,7 @@ impl Thin {
 
     /// Sends the bios of a commit on their way, now that it has ended. What has come meanwhile waits for
     /// the next one: then the place goes into the roster again.
-    pub(crate) fn end_flush(place: KBox<Place<Arc<Self>>>, ok: bool) {
+    pub(crate) fn end_flush(place: KBox<Place<Arc<Self>>>, committed: Result<bool>) {
         let thin = place.who.clone();
         let (mut list, again, closed) = thin.waiting.with(|w| {
             let list = w.flushing.take();
@@ -421,14 +421,18 @@ impl Thin {
             thin.pool.rosters.flushes.list(place);
             thin.pool.wake();
         }
-        thin.send_committed(&mut list, ok);
+        thin.send_committed(&mut list, committed);
     }
 
-    fn send_committed(self: &Arc<Self>, list: &mut BioList, ok: bool) {
+    /// `committed` as [`Pool::commit_for_flushes`] has said.
+    fn send_committed(self: &Arc<Self>, list: &mut BioList, committed: Result<bool>) {
         while let Some(mut bio) = list.pop() {
-            if !ok || self.pool.meta.changes_were_aborted(&self.open) {
+            if committed.is_err() || self.pool.meta.changes_were_aborted(&self.open) {
                 // What the submitter wants durable has been rolled back, or cannot be written.
                 bio.end(Status::IoError);
+            } else if bio.bytes() == 0 && committed == Ok(true) {
+                // The commit began after the bio had come, with a flush of the data device.
+                bio.end(Status::Ok);
             } else if bio.bytes() == 0 {
                 // All that the flush must cover has been committed, whatever has changed since.
                 self.pool.direct_flush(&mut bio);
