@@ -16,7 +16,7 @@ written() {
     # Merged as the block layer likes, and sent on as they come.
     echo 0 >"/sys/class/block/${DATA##*/}/queue/nomerges"
     echo none >"/sys/class/block/${DATA##*/}/queue/scheduler"
-    POOL=pool
+    export POOL=pool
     pool_load pool "$META" "$DATA" 128
     thin_new t 0 32
     before=$(writes)

@@ -16,6 +16,7 @@ limited() {
 }
 noise "$W/held" 32768
 noise "$W/more" 4096
+held_a='' held_b='' snapshot_a='' snapshot_b=''
 for name in a b; do
     id=$([ $name = a ] && echo 0 || echo 1)
     thin_new $name "$id" 4
