@@ -28,7 +28,7 @@
 //!    an entry, and each is handed out exactly once, by `end` or by `detach`.
 //! 2. `active` is at least the number of entries; `waiting` the number of waiters.
 //!
-//! Locks: one interrupt-safe spinlock a bucket, never two at once. Nothing here allocates after
+//! Locks: one interrupt-safe spinlock a bucket and one for being counted, never two at once. Nothing here allocates after
 //! construction: where a bucket is full the read is not noted, and nobody follows it. Any context
 //! but NMI.
 //!
@@ -235,6 +235,8 @@ pub(crate) struct Reads<W> {
     waiting: AtomicU32,
     /// When those who wait are to be looked at next.
     look_at: AtomicU64,
+    /// Held by who begins to wait, as long as it takes to be counted.
+    counting: IrqLock<()>,
     ids: AtomicU64,
     /// How long reads took lately, in nanoseconds.
     latency: AtomicU64,
@@ -264,6 +266,7 @@ impl<W: Waiters> Reads<W> {
             active: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             look_at: AtomicU64::new(u64::MAX),
+            counting: IrqLock::new(()),
             ids: AtomicU64::new(1),
             latency: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
@@ -386,8 +389,7 @@ impl<W: Waiters> Reads<W> {
         let Some(bucket) = self.bucket(place.key) else {
             return Err(item);
         };
-        // Raised before anybody can take the waiter out.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.count_in();
         let at = self.at(now);
         let refused = bucket.with(|b| {
             let leader = b
@@ -407,13 +409,24 @@ impl<W: Waiters> Reads<W> {
                 Err(item)
             }
             None => {
-                // After it is in its entry: see `detach`. Never later than what others have asked for meanwhile; what
-                // was there before nobody waited costs one look.
+                // After it is in its entry: see `detach`. Never later than what others have asked for.
                 let soon = now.saturating_add(PATIENCE_MIN).min(until);
                 self.look_at.fetch_min(soon, Ordering::Relaxed);
                 Ok(())
             }
         }
+    }
+
+    /// Somebody begins to wait: counted before anybody can take him out. When to look that was said before nobody
+    /// waited means nothing any more: a look then would come or not, as others have had one done meanwhile.
+    /// Forgotten before anybody else is counted, so that nobody's time is lost.
+    fn count_in(&self) {
+        self.counting.with(|()| {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                self.look_at.store(u64::MAX, Ordering::Relaxed);
+            }
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        });
     }
 
     /// A leader has ended, and published what it read: who waits for it. `short`: it was one of those
