@@ -24,6 +24,7 @@
 #include "folio.h"
 #include "shrinker.h"
 #include "stack.h"
+#include "rawread.h"
 #include "clnh.h"
 
 /* Macros that bindgen cannot evaluate by itself. */

@@ -26,11 +26,12 @@
 //! Neighbours: `dm::rawdisk` reads the blocks, `meta::Metadata` asks before it opens. Pure:
 //! compiled by the kernel and by the host tests.
 
+use super::counts::{Chunks, Word, WORD_ENTRIES};
 use super::figures::Correction;
 use super::format::{
     self, bytes, u32_at, u64_at, Details, Root, Superblock, BLOCK_SIZE, MAX_BLOCKS,
 };
-use crate::drr::platform::{array, insert, Array};
+use crate::drr::platform::{array, insert, remove, Array};
 
 /// Levels of nodes below a root, at most; blocks of the largest device need fewer.
 pub(crate) const HEIGHT_MAX: u8 = 12;
@@ -49,6 +50,8 @@ pub(super) const INTERNAL: u32 = 1;
 pub(super) const LEAF: u32 = 2;
 /// Entries of a list that are read ahead at a time.
 const AHEAD: usize = 64;
+/// When so many leaves or fewer are being read ahead, others are as well: a node has that many.
+const LEAVES_AHEAD: usize = 252;
 /// A count above this could overflow by being raised.
 const COUNT_MAX: u32 = 1 << 31;
 
@@ -158,27 +161,40 @@ pub(crate) fn capacity(size: usize) -> usize {
     (BLOCK_SIZE - NODE_HEADER) / (8 + size) / 3 * 3
 }
 
-/// A node whose header has been checked.
+/// A node whose header has been checked: as many keys as values.
 #[derive(Clone, Copy)]
 struct Node<'a> {
-    block: &'a [u8],
-    entries: usize,
-    capacity: usize,
+    keys: &'a [u8],
+    values: &'a [u8],
+    /// Not 0.
     value_size: usize,
 }
 
 impl<'a> Node<'a> {
-    fn key(&self, i: usize) -> Option<u64> {
-        u64_at(self.block, NODE_HEADER + 8 * i)
+    /// `None`: the entries do not fit in the block.
+    fn new(block: &'a [u8], entries: usize, value_size: usize) -> Option<Self> {
+        let (keys, values) = (NODE_HEADER, NODE_HEADER + 8 * capacity(value_size));
+        let part = |at: usize, size: usize| {
+            let end = at.checked_add(entries.checked_mul(size)?)?;
+            block.get(at..end)
+        };
+        if value_size == 0 {
+            return None;
+        }
+        Some(Self {
+            keys: part(keys, 8)?,
+            values: part(values, value_size)?,
+            value_size,
+        })
     }
 
-    fn value(&self, i: usize) -> Option<&'a [u8]> {
-        let at = NODE_HEADER + 8 * self.capacity + self.value_size * i;
-        self.block.get(at..at.checked_add(self.value_size)?)
+    fn keys(&self) -> impl Iterator<Item = u64> + 'a {
+        let keys = self.keys.chunks_exact(8);
+        keys.map(|k| u64_at(k, 0).unwrap_or(0))
     }
 
-    fn pointer(&self, i: usize) -> Option<u64> {
-        u64_at(self.value(i)?, 0)
+    fn values(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.values.chunks_exact(self.value_size)
     }
 }
 
@@ -253,47 +269,6 @@ impl Tally {
     }
 }
 
-/// Count and mappings found, two bits each, of every chunk.
-struct Chunks {
-    count: u64,
-    nibbles: Option<Array<u8>>,
-}
-
-impl Chunks {
-    fn nibble(&mut self, chunk: u64) -> Option<(&mut u8, u32)> {
-        let at = usize::try_from(chunk / 2).ok()?;
-        let shift = if chunk & 1 == 0 { 0 } else { 4 };
-        Some((self.nibbles.as_mut()?.get_mut(at)?, shift))
-    }
-
-    fn set_count(&mut self, chunk: u64, count: u8) {
-        if let Some((b, shift)) = self.nibble(chunk) {
-            *b |= (count & 3) << shift;
-        }
-    }
-
-    /// What the bitmap says; "three or more" where nothing is tallied.
-    fn count_of(&mut self, chunk: u64) -> u8 {
-        self.nibble(chunk).map_or(3, |(b, shift)| (*b >> shift) & 3)
-    }
-
-    /// Notes a mapping; whether the chunk may have that many.
-    fn map(&mut self, chunk: u64) -> bool {
-        let Some((b, shift)) = self.nibble(chunk) else {
-            return true;
-        };
-        let (count, seen) = ((*b >> shift) & 3, (*b >> shift >> 2) & 3);
-        if count == 3 {
-            return true;
-        }
-        if seen >= count {
-            return false;
-        }
-        *b = b.wrapping_add(4 << shift);
-        true
-    }
-}
-
 /// One inspection.
 struct Check<'a, D> {
     disk: &'a mut D,
@@ -304,9 +279,13 @@ struct Check<'a, D> {
     /// What each block is used for; 0: nothing yet.
     tags: Array<u8>,
     todo: Array<Visit>,
+    /// Leaves in `todo`, which are on top of all else.
+    leaves: usize,
     /// Blocks to be read ahead, in order.
     ahead: Array<u64>,
     buffer: Array<u8>,
+    /// The block that is in the buffer, and has been checked, and the checksum's exclusive-or.
+    loaded: Option<(u64, u32)>,
     chunks: Chunks,
     findings: Findings,
 }
@@ -331,21 +310,20 @@ fn bitmaps_of(n: u64) -> u64 {
     n.div_ceil(BITMAP_ENTRIES)
 }
 
-/// The count at place `i` of a bitmap block: the high bit comes first.
-fn bitmap_count(block: &[u8], i: u64) -> u8 {
-    let at = usize::try_from(i / 4).ok().and_then(|n| n.checked_add(16));
-    let byte = at.and_then(|n| block.get(n)).copied().unwrap_or(0);
-    let bits = byte >> (i % 4 * 2) & 3;
-    (bits & 1) << 1 | bits >> 1
-}
-
 impl<D: Disk> Check<'_, D> {
-    /// Reads a block into the buffer and checks its number and checksum.
+    /// Reads a block into the buffer, unless it is there already, and checks its number and checksum.
     fn load(&mut self, block: u64, xor: u32) -> Outcome<(), D> {
+        if self.loaded == Some((block, xor)) {
+            return Ok(());
+        }
+        self.loaded = None;
         let buffer = &mut self.buffer;
         self.disk
             .read(block, |bytes| {
-                for (to, from) in buffer.iter_mut().zip(bytes) {
+                // By its length the compiler makes this one copy of memory.
+                let parts = (buffer.first_chunk_mut(), bytes.first_chunk());
+                if let (Some(to), Some(from)) = parts {
+                    let (to, from): (&mut [u8; BLOCK_SIZE], &[u8; BLOCK_SIZE]) = (to, from);
                     *to = *from;
                 }
             })
@@ -358,16 +336,28 @@ impl<D: Disk> Check<'_, D> {
         if u32_at(&self.buffer, 0) != Some(sum) {
             return Err(damage(block, Wrong::Checksum));
         }
+        self.loaded = Some((block, xor));
         Ok(())
     }
 
     /// Notes a block that is to be read ahead.
     fn note_ahead(&mut self, block: u64) -> Outcome<(), D> {
         let at = self.ahead.partition_point(|b| *b < block);
+        if self.ahead.get(at) == Some(&block) {
+            return Ok(());
+        }
         if insert(&mut self.ahead, at, block) {
             Ok(())
         } else {
             Err(Failure::NoMemory)
+        }
+    }
+
+    /// The same, unless it has been read for a visit.
+    fn note_unvisited(&mut self, block: u64) -> Outcome<(), D> {
+        match self.tag(block) {
+            Some(0) => self.note_ahead(block),
+            _ => Ok(()),
         }
     }
 
@@ -396,7 +386,8 @@ impl<D: Disk> Check<'_, D> {
         let from = if at == 0 { 0 } else { at.saturating_add(AHEAD) };
         let to = at.saturating_add(2 * AHEAD).min(list.len());
         for entry in list.get(from..to).unwrap_or(&[]) {
-            self.note_ahead(block(entry))?;
+            // Snapshots share roots, which were visited before.
+            self.note_unvisited(block(entry))?;
         }
         self.read_ahead();
         Ok(())
@@ -408,6 +399,12 @@ impl<D: Disk> Check<'_, D> {
         let r = f(self, &buffer);
         self.buffer = buffer;
         r
+    }
+
+    /// What a block is used for, 0: nothing yet; `None`: there is no such block.
+    fn tag(&self, block: u64) -> Option<u8> {
+        let at = usize::try_from(block).ok()?;
+        self.tags.get(at).copied()
     }
 
     /// The count of a block; `None`: there is no such block.
@@ -475,12 +472,8 @@ impl<D: Disk> Check<'_, D> {
         if entries > room || (entries == 0 && !(root && height == 0)) {
             return Err(Wrong::Entries);
         }
-        Ok(Node {
-            block,
-            entries: usize::try_from(entries).map_err(|_| Wrong::Entries)?,
-            capacity: capacity(want_size),
-            value_size: want_size,
-        })
+        let entries = usize::try_from(entries).map_err(|_| Wrong::Entries)?;
+        Node::new(block, entries, want_size).ok_or(Wrong::Layout)
     }
 
     /// How many levels are below a root, by its leftmost branch. The walk holds all others to it.
@@ -491,10 +484,9 @@ impl<D: Disk> Check<'_, D> {
                 return Err(damage(at, Wrong::Pointer));
             }
             // A tree that was visited before is as high as it was then.
-            let tag = usize::try_from(at).ok().and_then(|i| self.tags.get(i));
-            if let Some(tag) = tag.filter(|t| **t != 0) {
+            if let Some(tag) = self.tag(at).filter(|t| *t != 0) {
                 let below = tag & 15;
-                if *tag != kind.tag(below) {
+                if tag != kind.tag(below) {
                     return Err(damage(at, Wrong::Use));
                 }
                 // Tags tell heights up to the maximum alone, and so cycles.
@@ -509,7 +501,16 @@ impl<D: Disk> Check<'_, D> {
                 return Ok(height);
             }
             let first = NODE_HEADER + 8 * capacity(8);
-            at = u64_at(&self.buffer, first).ok_or(damage(at, Wrong::Layout))?;
+            let next = u64_at(&self.buffer, first).ok_or(damage(at, Wrong::Layout))?;
+            // The walk comes this way as well: what it wants is read while this reads on.
+            let entries = u32_at(&self.buffer, 16).and_then(|n| usize::try_from(n).ok());
+            for child in 0..entries.unwrap_or(0).min(capacity(8)) {
+                if let Some(block) = u64_at(&self.buffer, first + 8 * child) {
+                    self.note_unvisited(block)?;
+                }
+            }
+            self.read_ahead();
+            at = next;
         }
         Err(damage(root, Wrong::Height))
     }
@@ -535,31 +536,67 @@ impl<D: Disk> Check<'_, D> {
         };
         push(&mut self.todo, visit)?;
         while let Some(v) = self.todo.pop() {
-            self.load(v.block, NODE_XOR)?;
-            self.with_buffer(|s, block| {
-                let node = s.node(block, kind, v.height, v.root);
-                let node = node.map_err(|wrong| damage(v.block, wrong))?;
-                s.keys(&node, &v).map_err(|wrong| damage(v.block, wrong))?;
-                if v.height > 0 {
-                    return s.children(&node, &v, kind);
-                }
-                for i in 0..node.entries {
-                    let (Some(key), Some(value)) = (node.key(i), node.value(i)) else {
-                        return Err(damage(v.block, Wrong::Layout));
-                    };
-                    each(s, key, value).map_err(|wrong| damage(v.block, wrong))?;
-                }
-                Ok(())
-            })?;
+            if v.height == 0 {
+                self.leaves = self.leaves.saturating_sub(1);
+            }
+            self.visit(kind, &v, &mut each)?;
+            if v.height <= 1 {
+                self.keep_reading_ahead(kind, &mut each)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits a node.
+    fn visit(
+        &mut self,
+        kind: Kind,
+        v: &Visit,
+        each: &mut impl FnMut(&mut Self, u64, &[u8]) -> Result<(), Wrong>,
+    ) -> Outcome<(), D> {
+        self.load(v.block, NODE_XOR)?;
+        self.with_buffer(|s, block| {
+            let node = s.node(block, kind, v.height, v.root);
+            let node = node.map_err(|wrong| damage(v.block, wrong))?;
+            Self::keys(&node, v).map_err(|wrong| damage(v.block, wrong))?;
+            if v.height > 0 {
+                return s.children(&node, v, kind);
+            }
+            for (key, value) in node.keys().zip(node.values()) {
+                each(s, key, value).map_err(|wrong| damage(v.block, wrong))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// When few leaves are left before the next node above leaves, visits that one, so that the disk has
+    /// something to do meanwhile. Its leaves come after those that are left.
+    fn keep_reading_ahead(
+        &mut self,
+        kind: Kind,
+        each: &mut impl FnMut(&mut Self, u64, &[u8]) -> Result<(), Wrong>,
+    ) -> Outcome<(), D> {
+        let leaves = self.leaves;
+        let at = self.todo.len().checked_sub(leaves.saturating_add(1));
+        let at = at.filter(|_| leaves <= LEAVES_AHEAD);
+        let Some(at) = at.filter(|at| self.todo.get(*at).is_some_and(|v| v.height == 1)) else {
+            return Ok(());
+        };
+        let Some(v) = remove(&mut self.todo, at) else {
+            return Ok(());
+        };
+        self.visit(kind, &v, each)?;
+        if let Some(todo) = self.todo.get_mut(at..) {
+            // There are so many at least.
+            todo.rotate_left(leaves.min(todo.len()));
         }
         Ok(())
     }
 
     /// Keys ascend within the bounds.
-    fn keys(&self, node: &Node<'_>, v: &Visit) -> Result<(), Wrong> {
+    fn keys(node: &Node<'_>, v: &Visit) -> Result<(), Wrong> {
         let mut low = Some(v.low);
-        for i in 0..node.entries {
-            let key = node.key(i).ok_or(Wrong::Layout)?;
+        for key in node.keys() {
             if low.is_none_or(|low| key < low) || key > v.high {
                 return Err(Wrong::Keys);
             }
@@ -572,14 +609,10 @@ impl<D: Disk> Check<'_, D> {
     fn children(&mut self, node: &Node<'_>, v: &Visit, kind: Kind) -> Outcome<(), D> {
         let height = v.height.saturating_sub(1);
         let begin = self.todo.len();
-        for i in 0..node.entries {
-            let (Some(block), Some(low)) = (node.pointer(i), node.key(i)) else {
-                return Err(damage(v.block, Wrong::Layout));
-            };
-            let high = node
-                .key(i.saturating_add(1))
-                .filter(|_| i.saturating_add(1) < node.entries)
-                .map_or(v.high, |next| next.saturating_sub(1));
+        let mut next = node.keys().skip(1);
+        for (low, value) in node.keys().zip(node.values()) {
+            let block = u64_at(value, 0).ok_or(damage(v.block, Wrong::Layout))?;
+            let high = next.next().map_or(v.high, |key| key.saturating_sub(1));
             let first = self.refer(block, kind, height);
             if first.map_err(|wrong| damage(v.block, wrong))? {
                 self.note_ahead(block)?;
@@ -595,40 +628,42 @@ impl<D: Disk> Check<'_, D> {
         }
         if let Some(added) = self.todo.get_mut(begin..) {
             added.reverse();
+            if height == 0 {
+                self.leaves = self.leaves.saturating_add(added.len());
+            }
         }
         self.read_ahead();
         Ok(())
     }
 
-    /// Counts of a bitmap block's first `limit` places, which `each` sees.
+    /// Counts of a bitmap block's first `limit` places, which `each` sees, some at a time: the number of
+    /// the first, and [`Word::counts`].
     fn bitmap(
         &mut self,
         entry: &IndexEntry,
         limit: u64,
         tally: &mut Tally,
-        mut each: impl FnMut(&mut Self, u64, u8),
+        mut each: impl FnMut(&mut Self, u64, u64),
     ) -> Outcome<(), D> {
         self.load(entry.block, BITMAP_XOR)?;
         self.with_buffer(|s, block| {
-            let mut found = 0;
-            for i in 0..limit {
-                let count = bitmap_count(block, i);
-                if count > 0 {
-                    tally.used = tally.used.saturating_add(1);
-                } else if i >= u64::from(entry.none_free_before) {
-                    found += 1;
+            let (mut found, mut past) = (0u64, 0u64);
+            let words = block.get(16..).unwrap_or(&[]).chunks_exact(8);
+            let places = (0u64..).step_by(WORD_ENTRIES as usize);
+            for (at, word) in places.zip(words) {
+                let word = u64_at(word, 0).unwrap_or(0);
+                let w = Word::new(word, at, limit, u64::from(entry.none_free_before));
+                tally.used = tally.used.saturating_add(u64::from(w.used));
+                tally.many = tally.many.saturating_add(u64::from(w.many));
+                found = found.saturating_add(u64::from(w.free));
+                past = past.saturating_add(u64::from(w.free_past));
+                if w.counts != 0 {
+                    each(s, at, w.counts);
                 }
-                if count == 3 {
-                    tally.many = tally.many.saturating_add(1);
-                }
-                each(s, i, count);
             }
             let usable = u64::from(entry.free).min(found);
             tally.usable = tally.usable.saturating_add(usable);
-            let past = (limit..BITMAP_ENTRIES)
-                .filter(|i| bitmap_count(block, *i) == 0 && *i >= u64::from(entry.none_free_before))
-                .count();
-            let past = u64::try_from(past).unwrap_or(0).saturating_add(found);
+            let past = past.saturating_add(found);
             let gained = u64::from(entry.free).min(past).saturating_sub(usable);
             tally.lost_to_growth = tally
                 .lost_to_growth
@@ -661,10 +696,14 @@ impl<D: Disk> Check<'_, D> {
         for (i, entry) in (0u64..).zip(index.iter()) {
             let first = i.saturating_mul(BITMAP_ENTRIES);
             let limit = root.blocks.saturating_sub(first).min(BITMAP_ENTRIES);
-            self.bitmap(entry, limit, &mut tally, |s, at, count| {
-                let at = usize::try_from(first.saturating_add(at)).ok();
-                if let Some(c) = at.and_then(|at| s.counts.get_mut(at)) {
-                    *c = u32::from(count);
+            self.bitmap(entry, limit, &mut tally, |s, at, mut counts| {
+                let at = usize::try_from(first.saturating_add(at)).unwrap_or(usize::MAX);
+                for c in s.counts.get_mut(at..).unwrap_or(&mut []) {
+                    if counts == 0 {
+                        return;
+                    }
+                    *c = (counts & 3) as u32;
+                    counts >>= 2;
                 }
             })?;
         }
@@ -699,7 +738,6 @@ impl<D: Disk> Check<'_, D> {
         if root.blocks >= format::CHUNK_LIMIT {
             return Err(damage(format::SUPERBLOCK_LOCATION, Wrong::Size));
         }
-        self.chunks.count = root.blocks;
         let wanted = bitmaps_of(root.blocks);
         let mut index: Array<IndexEntry> = Array::new();
         let mut memory = true;
@@ -719,9 +757,8 @@ impl<D: Disk> Check<'_, D> {
             return Err(damage(root.bitmaps, Wrong::Index));
         }
         // Their number fits what is on the disk now.
-        if root.blocks <= TALLY_MAX {
-            let bytes = usize::try_from(root.blocks.div_ceil(2)).map_err(|_| Failure::NoMemory)?;
-            self.chunks.nibbles = Some(array(bytes, |_| 0).ok_or(Failure::NoMemory)?);
+        if !self.chunks.begin(root.blocks, root.blocks <= TALLY_MAX) {
+            return Err(Failure::NoMemory);
         }
         let mut tally = Tally::default();
         for (i, entry) in (0u64..).zip(index.iter()) {
@@ -729,8 +766,8 @@ impl<D: Disk> Check<'_, D> {
             self.own(entry.block, Kind::Bitmap)?;
             let first = i.saturating_mul(BITMAP_ENTRIES);
             let limit = root.blocks.saturating_sub(first).min(BITMAP_ENTRIES);
-            self.bitmap(entry, limit, &mut tally, |s, at, count| {
-                s.chunks.set_count(first.saturating_add(at), count);
+            self.bitmap(entry, limit, &mut tally, |s, at, counts| {
+                s.chunks.set_counts(first.saturating_add(at), counts);
             })?;
         }
         let correction = tally.correction(root);
@@ -829,12 +866,11 @@ pub(crate) fn check<D: Disk>(disk: &mut D, sb: &Superblock) -> Outcome<Findings,
         refs: array(n, |_| 0).ok_or(Failure::NoMemory)?,
         tags: array(n, |_| 0).ok_or(Failure::NoMemory)?,
         todo: Array::new(),
+        leaves: 0,
         ahead: Array::new(),
         buffer: array(BLOCK_SIZE, |_| 0).ok_or(Failure::NoMemory)?,
-        chunks: Chunks {
-            count: 0,
-            nibbles: None,
-        },
+        loaded: None,
+        chunks: Chunks::none(),
         findings: Findings {
             time: sb.time,
             ..Findings::default()

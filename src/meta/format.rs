@@ -62,6 +62,11 @@ mod at {
     pub(super) const INCOMPAT: usize = 360;
 }
 
+/// Where a space map's root has its bitmaps: their index, or the root of the tree of it.
+pub(crate) fn bitmap_root(root: &Root) -> Option<u64> {
+    u64_at(root, 16)
+}
+
 pub(super) fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..at.checked_add(N)?)?.try_into().ok()
 }

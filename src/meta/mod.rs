@@ -34,6 +34,7 @@
 //! decision when to commit or abort).
 
 pub(crate) mod check;
+pub(crate) mod counts;
 mod delete;
 pub(crate) mod descent;
 mod devices;
@@ -43,6 +44,7 @@ pub(crate) mod freed;
 mod generation;
 mod held;
 pub(crate) mod pieces;
+pub(crate) mod windows;
 
 use crate::dm::{
     bdev::BlockDev,
@@ -942,6 +944,13 @@ impl Metadata {
             return Err(because(c"Unsupported metadata features for writing")(
                 EINVAL,
             ));
+        }
+        // The library begins with the metadata space map's index: that is on its way meanwhile.
+        let blocks = dev.sectors() / u64::from(format::BLOCK_SECTORS);
+        let index = format::bitmap_root(&sb.metadata_map).filter(|b| *b < blocks);
+        if let Some(block) = index {
+            let reader = store.reader().map_err(because(c"Cannot read metadata"))?;
+            reader.prefetch(block);
         }
         let found = inspect(dev, &sb)?;
         store

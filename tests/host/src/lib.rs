@@ -88,6 +88,8 @@ pub mod meta {
     //! The pure files of src/meta.
     #[path = "../../../../src/meta/check.rs"]
     pub mod check;
+    #[path = "../../../../src/meta/counts.rs"]
+    pub mod counts;
     #[path = "../../../../src/meta/descent.rs"]
     pub mod descent;
     #[path = "../../../../src/meta/figures.rs"]
@@ -100,9 +102,13 @@ pub mod meta {
     pub mod held;
     #[path = "../../../../src/meta/pieces.rs"]
     pub mod pieces;
+    #[path = "../../../../src/meta/windows.rs"]
+    pub mod windows;
 
     #[cfg(test)]
     mod check_tests;
+    #[cfg(test)]
+    mod counts_tests;
     #[cfg(test)]
     mod descent_tests;
     #[cfg(test)]
@@ -115,6 +121,8 @@ pub mod meta {
     mod held_tests;
     #[cfg(test)]
     mod pieces_tests;
+    #[cfg(test)]
+    mod windows_tests;
 }
 
 pub mod pool {

@@ -43,6 +43,8 @@ fn crc32c(bytes: &[u8]) -> u32 {
 struct Memory {
     bytes: Vec<u8>,
     reads: usize,
+    /// What was read, in order, and how many runs had been read ahead by then.
+    order: Vec<(u64, usize)>,
     /// Runs that were read ahead.
     ahead: Vec<(u64, u32)>,
 }
@@ -51,6 +53,7 @@ impl Disk for Memory {
     type Error = ();
     fn read<R>(&mut self, block: u64, f: impl FnOnce(&[u8]) -> R) -> Result<R, ()> {
         self.reads += 1;
+        self.order.push((block, self.ahead.len()));
         let at = usize::try_from(block).map_err(|_| ())? * BLOCK_SIZE;
         self.bytes.get(at..at + BLOCK_SIZE).map(f).ok_or(())
     }
@@ -140,6 +143,7 @@ fn make_sound() -> (Memory, Superblock) {
     let mut m = Memory {
         bytes: vec![0; BLOCKS as usize * BLOCK_SIZE],
         reads: 0,
+        order: Vec::new(),
         ahead: Vec::new(),
     };
     m.put(INDEX, 16, &entry(BITMAP, 16320 - USED as u32, 0));
@@ -449,6 +453,70 @@ fn neighbours_are_read_ahead_in_one_go() {
     let (mut m, sb) = sound();
     check(&mut m, &sb).unwrap();
     assert!(m.ahead.contains(&(LEAF_A, 2)), "{:?}", m.ahead);
+}
+
+/// One device with a tree of three levels: a root, three nodes, and below each of them `n` leaves.
+fn with_three_levels(n: u64) -> (Memory, Superblock) {
+    let (mut m, mut sb) = sound();
+    let last = USED + 3 + 3 * n;
+    m.bytes.resize(last as usize * BLOCK_SIZE, 0);
+    sb.metadata_map = root(last, last, INDEX, METADATA_COUNTS);
+    m.put(INDEX, 16, &entry(BITMAP, 0, 0));
+    m.seal(INDEX, INDEX_XOR);
+    for b in 0..last {
+        m.set_bits(BITMAP, b, 1);
+    }
+    m.node(DEVICES, true, 8, &[(0, v64(DEVICE))]);
+    let children: Vec<_> = (0..3).map(|i| (i * n, v64(USED + i))).collect();
+    m.node(DEVICE, false, 8, &children);
+    for i in 0..3 {
+        let leaf = |k: u64| (i * n + k, v64(USED + 3 + i * n + k));
+        m.node(USED + i, false, 8, &(0..n).map(leaf).collect::<Vec<_>>());
+        for k in 0..n {
+            let (key, block) = leaf(k);
+            let block = u64::from_le_bytes(block.try_into().unwrap());
+            m.node(block, true, 8, &[(key, mapping(key % 300, 2))]);
+        }
+    }
+    // Chunks are mapped more than once.
+    for c in 0..300 {
+        m.set_bits(DATA_BITMAP, c, 3);
+    }
+    let counts: Vec<_> = (0..200).map(|c| (c, 9u32.to_le_bytes().to_vec())).collect();
+    m.node(DATA_COUNTS, true, 4, &counts);
+    for c in 200..300 {
+        m.set_bits(DATA_BITMAP, c, 2);
+    }
+    (m, sb)
+}
+
+#[test]
+fn the_disk_is_never_without_something_to_read() {
+    let n = 60;
+    let (mut m, sb) = with_three_levels(n);
+    check(&mut m, &sb).unwrap();
+    let first_leaf = USED + 3;
+    for (block, runs) in m.order.iter().filter(|(b, _)| *b >= first_leaf) {
+        let begun = |b: u64| {
+            let mut begun = m.ahead[..*runs].iter();
+            begun.any(|(first, n)| (*first..first + u64::from(*n)).contains(&b))
+        };
+        assert!(begun(*block), "{block} is not read ahead");
+        // Before a leaf is waited for, so are the leaves of the next node, where there is one.
+        let next = first_leaf + ((block - first_leaf) / n + 1) * n;
+        let there = next < first_leaf + 3 * n;
+        // The first leaf shows how high the tree is.
+        assert!(
+            !there || *block == first_leaf || begun(next),
+            "{next} is not"
+        );
+    }
+    let mut blocks: Vec<_> = m.order.iter().map(|(b, _)| *b).collect();
+    let reads = blocks.len();
+    blocks.sort_unstable();
+    blocks.dedup();
+    // A second time only what has shown the height.
+    assert!(reads <= blocks.len() + 3, "{reads} of {}", blocks.len());
 }
 
 proptest! {
