@@ -6,6 +6,7 @@
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 
+#include "pdata.h"
 #include "shrinker.h"
 
 struct drr_shrinker {
@@ -102,6 +103,13 @@ struct drr_token_walk {
 	unsigned int keep;
 };
 
+static void drr_token_cache_destroy(struct kmem_cache *cache)
+{
+	drr_clients_lock();
+	kmem_cache_destroy(cache);
+	drr_clients_unlock();
+}
+
 static enum lru_status drr_token_take(struct list_head *item, struct list_lru_one *list,
 				      void *arg)
 {
@@ -161,7 +169,10 @@ drr_cgroup_shrinker_new(const char *pool, size_t pool_len, const char *name,
 	s->cache_name = kasprintf(GFP_KERNEL, "drr_token-%.*s", (int)pool_len, pool);
 	if (!s->cache_name)
 		goto no_name;
+	/* The kernel takes a cache's name away after it has forgotten the cache (blocks.rs, `alone`). */
+	drr_clients_lock();
 	s->cache = kmem_cache_create(s->cache_name, sizeof(struct drr_token), 0, SLAB_ACCOUNT, NULL);
+	drr_clients_unlock();
 	if (!s->cache)
 		goto no_cache;
 	s->shrinker = shrinker_alloc(SHRINKER_MEMCG_AWARE, "dm-drr-%s:%.*s", name, (int)pool_len, pool);
@@ -185,7 +196,7 @@ drr_cgroup_shrinker_new(const char *pool, size_t pool_len, const char *name,
 no_tokens:
 	shrinker_free(s->shrinker);
 no_shrinker:
-	kmem_cache_destroy(s->cache);
+	drr_token_cache_destroy(s->cache);
 no_cache:
 	kfree(s->cache_name);
 no_name:
@@ -227,7 +238,7 @@ void drr_cgroup_shrinker_free(struct drr_cgroup_shrinker *s)
 	shrinker_free(s->shrinker);
 	list_lru_walk(&s->tokens, drr_token_take, &walk, ULONG_MAX);
 	list_lru_destroy(&s->tokens);
-	kmem_cache_destroy(s->cache);
+	drr_token_cache_destroy(s->cache);
 	kfree(s->cache_name);
 	kfree(s);
 }
