@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, peers.rs, shares.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, backoff.rs, peers.rs, shares.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, cache.rs the removal of copies, message.rs
 //! what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
@@ -51,6 +51,7 @@ use crate::units::{DevId, Ppn, Sectors};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
+pub(crate) mod backoff;
 pub(crate) mod bits;
 mod bucket;
 mod cache;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What the layers of a domain have in common with each other, and with nobody else: who reads what just now
-//! (coalesce.rs), and whether recording pays (sampling.rs).
+//! (coalesce.rs), whether recording pays (sampling.rs),
+//! and of which files it never does (backoff.rs).
 //!
 //! Each domain has its own, so that nothing in there can tell one domain of another. It is made when the domain gets
 //! its first layer, and stays: the number of domains is bounded (domains.rs), and records carry their numbers. Reads that
@@ -10,6 +11,7 @@
 //!
 //! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs, record.rs (users).
 
+use super::backoff::Backoff;
 use super::coalesce::{Detached, Reads, Waiters};
 use super::domains::{DEFAULT, TAGS_MAX};
 use super::platform::{array, boxed_waiting, Array, Boxed, Once};
@@ -20,6 +22,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) struct Peers<W> {
     pub(crate) reads: Reads<W>,
     pub(crate) sampling: Sampling,
+    pub(crate) backoff: Boxed<Backoff>,
 }
 
 /// The peers of all domains of a pool.
@@ -56,9 +59,13 @@ impl<W: Waiters> AllPeers<W> {
             return true;
         }
         let on = self.sampling.load(Ordering::Relaxed);
+        let Some(backoff) = Backoff::new() else {
+            return false;
+        };
         let peers = Reads::new(domain).map(|reads| Peers {
             reads,
             sampling: Sampling::with_cost(self.hash_ns, on),
+            backoff,
         });
         let Some(peers) = peers.and_then(boxed_waiting) else {
             return false;

@@ -15,6 +15,7 @@ use super::{
     group::{pages_of_group_from, Batch, Page},
     hash::{Pages, HASHED_TOGETHER},
     metadata::Metadata,
+    peers::Peers,
     platform::now_ns,
     serve::{extent, Part},
     stats::{Counter, Tally},
@@ -258,6 +259,8 @@ impl Drr {
             return;
         };
         let total = pieces.bytes();
+        let peers = self.peers_of(layer);
+        let verify = self.verify.load(Ordering::Relaxed);
         let mut batch = Batch::empty();
         let mut contents = Pages::none();
         let mut hashes = [0; HASHED_TOGETHER];
@@ -302,6 +305,12 @@ impl Drr {
                 tally.add(Counter::UnrecordedForeign, pages);
                 continue;
             };
+            let wants = |p: &Peers<_>| p.backoff.wants(page.mapping, page.layer, part.ppn, now_ns);
+            // Under verify each record is to be tried.
+            if !verify && !peers.is_none_or(wants) {
+                tally.add(Counter::UnsampledPages, pages);
+                continue;
+            }
             if !batch.add_run(part.ppn, &page, pages) {
                 publish(&mut batch, &mut contents, tally);
                 // Empty, it takes any.

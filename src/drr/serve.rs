@@ -20,7 +20,7 @@ use super::{
     Drr, Layer, ReadOutcome,
 };
 use crate::dm::{
-    bio::Bio,
+    bio::{Bio, BioList},
     folio::{Armed, HeldSource, OwnPage, Pieces, PrivatePage, Reject, PAGE_BYTES},
 };
 use crate::units::{Sectors, PAGE_SECTORS, PAGE_SECTORS_SHIFT, SECTOR_SHIFT};
@@ -87,6 +87,8 @@ struct Served {
 struct Walk<'a> {
     drr: &'a Drr,
     layer: &'a Layer,
+    /// The layer's, at the beginning.
+    peers: Option<&'a Peers<BioList>>,
     ticket: Ticket,
     /// What the table says of the part in hand, and of the pages around it.
     known: Known,
@@ -422,6 +424,7 @@ impl Drr {
         tally: &mut Tally,
     ) -> KVec<Copied> {
         let mut copies = KVec::new();
+        let peers = self.peers_of(layer);
         let mut done: u32 = 0;
         while let Some(part) = Part::new(phys, done, total) {
             let begin = done;
@@ -431,7 +434,7 @@ impl Drr {
                 let Some(mut page) = PrivatePage::new() else {
                     break;
                 };
-                if self.copy_proven(part.ppn, source, &mut page, tally) != Ok(true) {
+                if self.copy_proven(part.ppn, source, &mut page, peers, tally) != Ok(true) {
                     continue;
                 }
                 let copied = Copied {
@@ -456,12 +459,13 @@ impl Drr {
         ppn: u64,
         source: &Source,
         to: &mut PrivatePage,
+        peers: Option<&Peers<BioList>>,
         tally: &mut Tally,
     ) -> Result<bool, Reject> {
         let copied = HeldSource::take(source.pfn, source.mapping, source.index)
             .and_then(|held| held.copy_to(to, &self.key));
         match copied {
-            Ok(hash) => Ok(self.prove(ppn, source, hash, tally)),
+            Ok(hash) => Ok(self.prove(ppn, source, hash, peers, tally)),
             Err(why) => {
                 self.reject(ppn, source, why, tally);
                 Err(why)
@@ -469,12 +473,26 @@ impl Drr {
         }
     }
 
-    fn prove(&self, ppn: u64, source: &Source, hash: u64, tally: &mut Tally) -> bool {
+    /// Whether a copy of `source` is what the disk has; a record that is not is dropped. `peers`: the reader's.
+    fn prove(
+        &self,
+        ppn: u64,
+        source: &Source,
+        hash: u64,
+        peers: Option<&Peers<BioList>>,
+        tally: &mut Tally,
+    ) -> bool {
         if hash == source.hash {
+            if let Some(peers) = peers {
+                peers.backoff.proven(source.mapping, source.layer);
+            }
             return true;
         }
         tally.add(Counter::HashRejects, 1);
         self.table.forget(ppn, source);
+        if let Some(peers) = peers {
+            peers.backoff.failed(source.mapping, source.layer, now_ns());
+        }
         false
     }
 
@@ -505,6 +523,7 @@ impl<'a> Walk<'a> {
         Self {
             drr,
             layer,
+            peers: drr.peers_of(layer),
             ticket,
             known: Known::nothing(),
             batch: Batch::empty(),
@@ -573,11 +592,16 @@ impl<'a> Walk<'a> {
                 return false;
             }
         };
-        if !self.drr.prove(part.ppn, source, hash, self.tally) {
+        if !self
+            .drr
+            .prove(part.ppn, source, hash, self.peers, self.tally)
+        {
             return false;
         }
         self.served(part, source);
-        if let Some(pfn) = own.pfn() {
+        let serial = self.layer.serial;
+        let wants = |p: &Peers<_>| p.backoff.wants(own.mapping(), serial, part.ppn, now_ns);
+        if let Some(pfn) = own.pfn().filter(|_| self.peers.is_none_or(wants)) {
             self.note(
                 part.ppn,
                 &Page {
@@ -609,7 +633,7 @@ impl<'a> Walk<'a> {
         };
         let copied = self
             .drr
-            .copy_proven(part.ppn, source, &mut page, self.tally);
+            .copy_proven(part.ppn, source, &mut page, self.peers, self.tally);
         let proven = copied == Ok(true);
         let mut at = part.at;
         let mut left = if proven { part.len } else { 0 };

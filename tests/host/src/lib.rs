@@ -15,6 +15,8 @@ pub mod drr {
     //! The pure files of src/drr.
     pub mod platform;
 
+    #[path = "../../../../src/drr/backoff.rs"]
+    pub mod backoff;
     #[path = "../../../../src/drr/bits.rs"]
     pub mod bits;
     #[path = "../../../../src/drr/bucket.rs"]
@@ -50,6 +52,8 @@ pub mod drr {
     #[path = "../../../../src/drr/turns.rs"]
     pub mod turns;
 
+    #[cfg(test)]
+    mod backoff_tests;
     #[cfg(test)]
     mod bits_tests;
     #[cfg(test)]
