@@ -25,6 +25,17 @@ pub(crate) struct Peers<W> {
     pub(crate) backoff: Boxed<Backoff>,
 }
 
+impl<W: Waiters> Peers<W> {
+    /// `None` without memory. Process context.
+    fn new(domain: u32, hash_ns: u64, sampling: bool) -> Option<Boxed<Self>> {
+        boxed_waiting(Self {
+            reads: Reads::new(domain)?,
+            sampling: Sampling::with_cost(hash_ns, sampling),
+            backoff: Backoff::new()?,
+        })
+    }
+}
+
 /// The peers of all domains of a pool.
 pub(crate) struct AllPeers<W> {
     /// By the numbers of domains.
@@ -59,15 +70,7 @@ impl<W: Waiters> AllPeers<W> {
             return true;
         }
         let on = self.sampling.load(Ordering::Relaxed);
-        let Some(backoff) = Backoff::new() else {
-            return false;
-        };
-        let peers = Reads::new(domain).map(|reads| Peers {
-            reads,
-            sampling: Sampling::with_cost(self.hash_ns, on),
-            backoff,
-        });
-        let Some(peers) = peers.and_then(boxed_waiting) else {
+        let Some(peers) = Peers::new(domain, self.hash_ns, on) else {
             return false;
         };
         place.populate(peers);

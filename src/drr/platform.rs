@@ -21,6 +21,8 @@ pub(crate) type Array<T> = KVVec<T>;
 pub(crate) type Boxed<T> = KBox<T>;
 
 /// An array of `n` items. Process context.
+// Large items are no part of the caller's frame.
+#[inline(never)]
 pub(crate) fn array<T>(n: usize, mut f: impl FnMut(usize) -> T) -> Option<Array<T>> {
     let mut out = KVVec::with_capacity(n, GFP_KERNEL).ok()?;
     for i in 0..n {
