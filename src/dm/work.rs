@@ -40,6 +40,10 @@ impl WorkQueue {
         })
     }
 
+    pub(super) fn as_ptr(&self) -> *mut bindings::workqueue_struct {
+        self.raw.as_ptr()
+    }
+
     /// Waits until everything queued so far has run. Sleeps.
     pub(crate) fn flush(&self) {
         // SAFETY: live by the type invariant.

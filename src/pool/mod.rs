@@ -148,6 +148,8 @@ pub(crate) struct Pool {
     pub(crate) wq: WorkQueue,
     /// For the discard works of the thin devices, which run beside each other, and for `deletions`.
     pub(crate) discard_wq: WorkQueue,
+    /// For what gives discards to the data device, which those works wait for.
+    pub(crate) passdown_wq: WorkQueue,
     /// For the works of the thin devices, which run beside each other.
     pub(crate) thin_wq: WorkQueue,
     pub(crate) work: Work<Pool>,
@@ -244,6 +246,7 @@ impl Pool {
                 finished: IrqLock::new(BioList::new())?,
                 wq: WorkQueue::ordered(c"dm-drr")?,
                 discard_wq: WorkQueue::parallel(c"dm-drr-discard")?,
+                passdown_wq: WorkQueue::parallel(c"dm-drr-passdown")?,
                 thin_wq: WorkQueue::parallel(c"dm-drr-thin")?,
                 work: Work::new(worker::run)?,
                 deletions: Work::new(worker::delete_left_over)?,

@@ -37,6 +37,8 @@ type Held = KVec<Run>;
 /// Held runs after which they are passed down before more is unmapped. So many bios a device has
 /// under way at most, but where a run is longer than a bio can be.
 const ROUND: usize = 1024;
+/// The first round is smaller: the data device has nothing to do before it.
+const FIRST_ROUND: usize = 256;
 
 /// What goes through the steps together.
 #[derive(Default)]
@@ -55,25 +57,28 @@ impl Round {
 
 /// Serves discards. Only whole chunks count; the rest of each range is left as it is.
 ///
-/// While the data device has one round, the next one goes through the steps before that.
+/// While the data device has one round, the one before it is let go, and the next one goes through the steps before that.
 pub(crate) fn process(thin: &Arc<Thin>, mut list: BioList) {
     let pool = &thin.pool;
     // Without memory for it nothing is passed down.
-    let mut below = Discards::new(pool.data_dev, &pool.discard_bios).ok();
+    let mut below = Discards::new(pool.data_dev, &pool.discard_bios, &pool.passdown_wq).ok();
     let passdown = below.is_some() && pool.has(flag::PASSDOWN);
     let (mut next, mut under_way) = (Round::default(), Round::default());
+    let mut most = FIRST_ROUND;
     while let Some(bio) = list.pop() {
         match unmap(thin, &bio, passdown, &mut next.held) {
             Ok(()) => next.bios.push(bio),
             Err(_) => bio.end(Status::IoError),
         }
-        if next.held.len() >= ROUND {
+        if next.held.len() >= most {
             pass_down(pool, below.as_mut(), &mut next, &mut under_way);
+            most = ROUND;
         }
     }
     pass_down(pool, below.as_mut(), &mut next, &mut under_way);
     if let Some(below) = &mut below {
-        let_go(pool, below, &mut under_way);
+        below.wait();
+        let_go(pool, &mut under_way);
     }
 }
 
@@ -133,8 +138,8 @@ fn whole_chunks(pool: &Pool, bio: &Bio) -> (VChunk, VChunk) {
     (VChunk(begin), VChunk(end))
 }
 
-/// Steps 2 and 3 of `next`, step 5 of what is under way, and step 4 of `next`, which then is what is
-/// under way.
+/// Steps 2 and 3 of `next`, the end of step 4 of what is under way, step 4 of `next`, which then is what is
+/// under way, and step 5 of what was.
 fn pass_down(
     pool: &Pool,
     below: Option<&mut Discards<'_>>,
@@ -154,7 +159,8 @@ fn pass_down(
         return;
     }
     pool.epochs.wait();
-    let_go(pool, below, under_way);
+    below.wait();
+    let mut done = core::mem::take(under_way);
     let chunk = pool.geometry.sectors();
     let longest = BIO_SECTORS_MAX.checked_div(chunk).unwrap_or(1);
     below.start(Joined::new(&mut next.held, longest).map(|(begin, end)| {
@@ -164,12 +170,11 @@ fn pass_down(
         (pool.geometry.start(begin.0).0, sectors as u32)
     }));
     core::mem::swap(next, under_way);
+    let_go(pool, &mut done);
 }
 
-/// The end of step 4, and step 5. Errors are the data device's own affair: the space comes back all
-/// the same.
-fn let_go(pool: &Pool, below: &mut Discards<'_>, round: &mut Round) {
-    below.wait();
+/// Step 5. Errors of the data device are its own affair: the space comes back all the same.
+fn let_go(pool: &Pool, round: &mut Round) {
     for &(begin, end) in round.held.iter() {
         let let_go = pool.change("giving chunks back", || pool.meta.release_held(begin, end));
         if let_go.is_err() {

@@ -49,10 +49,16 @@ void drr_bio_set_free(struct bio_set *bs)
 struct drr_discards {
 	struct block_device *bdev;
 	struct bio_set *bs;
+	struct work_struct work;
+	/* For the work: the caller's until all has ended. */
+	const struct drr_range *ranges;
+	size_t n;
 	/* One for each bio under way, and one for who submits them. */
 	atomic_t left;
 	struct completion done;
 };
+
+static void drr_discards_run(struct work_struct *work);
 
 struct drr_discards *drr_discards_new(struct block_device *bdev,
 				      struct bio_set *bs)
@@ -62,6 +68,7 @@ struct drr_discards *drr_discards_new(struct block_device *bdev,
 	if (d) {
 		d->bdev = bdev;
 		d->bs = bs;
+		INIT_WORK(&d->work, drr_discards_run);
 		atomic_set(&d->left, 0);
 		init_completion(&d->done);
 		complete_all(&d->done);
@@ -94,6 +101,44 @@ static void drr_discard_endio(struct bio *bio)
  * (blk_next_bio): the set's reserve comes back by what is below alone, however
  * many do this at once.
  */
+static void drr_discard(struct drr_discards *d, sector_t sector, unsigned int sectors)
+{
+	struct bio *bio = bio_alloc_bioset(d->bdev, 0, REQ_OP_DISCARD, GFP_NOIO, d->bs);
+
+	bio->bi_iter.bi_sector = sector;
+	bio->bi_iter.bi_size = sectors << SECTOR_SHIFT;
+	bio->bi_private = d;
+	bio->bi_end_io = drr_discard_endio;
+	atomic_inc(&d->left);
+	submit_bio(bio);
+	cond_resched();
+}
+
+static void drr_discards_run(struct work_struct *work)
+{
+	struct drr_discards *d = container_of(work, struct drr_discards, work);
+	struct blk_plug plug;
+	size_t i;
+
+	/* Whatever sleeps in here sends off first what the plug has gathered. */
+	blk_start_plug(&plug);
+	for (i = 0; i < d->n; i++)
+		drr_discard(d, d->ranges[i].sector, d->ranges[i].sectors);
+	blk_finish_plug(&plug);
+	/* Last: whoever waits may free all of this. */
+	drr_discarded(d);
+}
+
+void drr_discards_queue(struct drr_discards *d, struct workqueue_struct *wq,
+			const struct drr_range *ranges, size_t n)
+{
+	reinit_completion(&d->done);
+	atomic_set(&d->left, 1);
+	d->ranges = ranges;
+	d->n = n;
+	queue_work(wq, &d->work);
+}
+
 void drr_discards_start(struct drr_discards *d,
 			bool (*next)(void *ctx, sector_t *sector, unsigned int *sectors),
 			void *ctx)
@@ -104,20 +149,10 @@ void drr_discards_start(struct drr_discards *d,
 
 	reinit_completion(&d->done);
 	atomic_set(&d->left, 1);
-	/* Whatever sleeps in here sends off first what the plug has gathered. */
+	/* As in drr_discards_run. */
 	blk_start_plug(&plug);
-	while (next(ctx, &sector, &sectors)) {
-		struct bio *bio = bio_alloc_bioset(d->bdev, 0, REQ_OP_DISCARD,
-						   GFP_NOIO, d->bs);
-
-		bio->bi_iter.bi_sector = sector;
-		bio->bi_iter.bi_size = sectors << SECTOR_SHIFT;
-		bio->bi_private = d;
-		bio->bi_end_io = drr_discard_endio;
-		atomic_inc(&d->left);
-		submit_bio(bio);
-		cond_resched();
-	}
+	while (next(ctx, &sector, &sectors))
+		drr_discard(d, sector, sectors);
 	blk_finish_plug(&plug);
 	drr_discarded(d);
 }

@@ -46,12 +46,18 @@ struct bio_set *drr_bio_set_new(void);
 void drr_bio_set_free(struct bio_set *bs);
 
 struct drr_discards;
+struct drr_range {
+	u64 sector;
+	u32 sectors;
+};
 struct drr_discards *drr_discards_new(struct block_device *bdev,
 				      struct bio_set *bs);
 void drr_discards_free(struct drr_discards *d);
 void drr_discards_start(struct drr_discards *d,
 			bool (*next)(void *ctx, sector_t *sector, unsigned int *sectors),
 			void *ctx);
+void drr_discards_queue(struct drr_discards *d, struct workqueue_struct *wq,
+			const struct drr_range *ranges, size_t n);
 void drr_discards_wait(struct drr_discards *d);
 
 struct block_device *drr_md_part0(struct mapped_device *md);
