@@ -121,13 +121,22 @@ impl Cache {
         CachePolicy::from_param(self.policy.load(Ordering::Relaxed)).unwrap_or(CachePolicy::Off)
     }
 
+    /// Puts a policy in force. Process context.
     pub(super) fn set_policy(&self, policy: CachePolicy) {
         self.policy.store(policy as u32, Ordering::Relaxed);
         self.demand.recorded();
+        if policy == CachePolicy::Off {
+            // Nobody is at work for it any more, and it would be old when somebody is again.
+            self.demand.withdraw();
+            return;
+        }
         if policy == CachePolicy::Eager {
             self.marks.set_all();
             self.begin_round();
         }
+        // Somebody who found the policy before may have asked since it was withdrawn, and asks no more until
+        // there is room.
+        self.work.queue(&self.wq);
     }
 
     /// Pages of `key` have been recorded. Any context but NMI.

@@ -186,6 +186,17 @@ impl Demand {
         });
     }
 
+    /// Takes back what was asked for: nobody looks for it any more. Any context but NMI.
+    pub(crate) fn withdraw(&self) {
+        self.state.with(|s| {
+            s.all = 0;
+            s.ahead = 0;
+            for asked in &mut s.groups {
+                asked.pages = 0;
+            }
+        });
+    }
+
     /// Gives up what is still wanted, the lap being over; `false` when somebody has asked meanwhile, and so begun
     /// another one.
     pub(crate) fn give_up(&self, now_ns: u64) -> bool {

@@ -181,6 +181,26 @@ fn what_is_recorded_during_a_lap_can_be_asked_for_after_it() {
     assert!(!demand.is_barren());
 }
 
+/// Else nobody would ever ask again: there would be no room.
+#[test]
+fn what_is_withdrawn_is_wanted_no_more_and_can_be_asked_for_again() {
+    let demand = Demand::new(BUCKETS);
+    assert!(demand.ask_for_all(MAX_FOR_ALL));
+    assert!(demand.ask_for_group(7, MAX_FOR_GROUP, 0));
+    let mut before = demand.wanted();
+    demand.withdraw();
+    assert!(demand.wanted().is_nothing());
+    assert_eq!(demand.room_for_all(), MAX_FOR_ALL);
+    assert_eq!(demand.room_for_group(7, 0), MAX_FOR_GROUP);
+    // Whoever was at it takes it off nobody.
+    before.gone(7, 16);
+    demand.left(&before);
+    assert!(!demand.step(1) && demand.give_up(0));
+    assert!(!demand.is_barren(), "nothing was looked through");
+    assert!(demand.ask_for_all(1) && demand.ask_for_group(7, 1, 0));
+    assert!(demand.step(BUCKETS));
+}
+
 #[test]
 fn everything_is_never_enough() {
     let mut wanted = Wanted::everything();
