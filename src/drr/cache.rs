@@ -171,7 +171,7 @@ impl Cache {
     }
 
     fn may_have_copies(&self) -> bool {
-        self.policy() != CachePolicy::Off && !self.demand.is_barren()
+        self.policy() != CachePolicy::Off && !self.demand.is_barren(now_ns())
     }
 }
 

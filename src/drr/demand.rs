@@ -9,16 +9,17 @@
 //!
 //! Each request begins a *lap*: the worker looks through the whole table once more before it gives up. A lap in which
 //! nobody recorded anything leaves the table *barren*, if the system still wants something: until a record is
-//! made nobody need ask. What is recorded during the lap may be behind the worker, so it counts as new.
+//! made nobody need ask. What is recorded during the lap may be behind the worker, so it counts as new. Copies that were
+//! hot, mapped or locked can leave one day without a record, so that is true for a while only.
 //!
 //! Pure: compiled by the kernel and by the host tests.
 
 use super::platform::IrqLock;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 
 /// Groups that are heard at the same time.
 pub(crate) const GROUPS: usize = 8;
-/// How long a group is not heard when nothing of it could leave, in nanoseconds.
+/// How long a group is not heard when nothing of it could leave, and how long a table is barren at most, in nanoseconds.
 pub(crate) const QUIET_NS: u64 = 1_000_000_000;
 
 /// Pages that the system, and that a group, can have asked for and not got yet: 256 MiB, and 4 MiB.
@@ -65,6 +66,8 @@ pub(crate) struct Demand {
     /// empty buckets over by the table's bits without their locks. So whoever records where the lap
     /// has been sees that it has begun.
     news: AtomicU8,
+    /// The end of what [`BARREN`] says. Written under the lock of `state`, before that is.
+    barren_until: AtomicU64,
     /// Of a lap.
     buckets: usize,
 }
@@ -75,6 +78,7 @@ impl Demand {
         Self {
             state: IrqLock::new(State::default()),
             news: AtomicU8::new(FRESH),
+            barren_until: AtomicU64::new(0),
             buckets,
         }
     }
@@ -87,9 +91,11 @@ impl Demand {
         }
     }
 
-    /// Whether nothing can leave that anybody knows of. Any context.
-    pub(crate) fn is_barren(&self) -> bool {
+    /// Whether nothing can leave that anybody knows of: nothing could a moment ago, and nothing has come since.
+    /// Any context.
+    pub(crate) fn is_barren(&self, now_ns: u64) -> bool {
         self.news.load(Ordering::SeqCst) == BARREN
+            && now_ns < self.barren_until.load(Ordering::SeqCst)
     }
 
     /// Under the lock.
@@ -209,6 +215,8 @@ impl Demand {
                 asked.quiet_until = now_ns.saturating_add(QUIET_NS);
             }
             if core::mem::take(&mut s.all) != 0 {
+                self.barren_until
+                    .store(now_ns.saturating_add(QUIET_NS), Ordering::SeqCst);
                 // Unless something was recorded since it began.
                 let _ =
                     self.news

@@ -72,7 +72,7 @@ fn who_got_nothing_is_not_heard_for_a_while() {
     assert!(demand.ask_for_group(7, 3, 100));
     lap(&demand);
     assert!(demand.give_up(200));
-    assert!(!demand.is_barren(), "the system wanted nothing");
+    assert!(!demand.is_barren(200), "the system wanted nothing");
     assert!(demand.wanted().is_nothing());
     assert!(!demand.ask_for_group(7, 3, 201));
     assert!(demand.ask_for_group(8, 3, 201), "others are");
@@ -80,7 +80,7 @@ fn who_got_nothing_is_not_heard_for_a_while() {
     demand.ask_for_all(1);
     lap(&demand);
     assert!(demand.give_up(QUIET_NS));
-    assert!(demand.is_barren());
+    assert!(demand.is_barren(QUIET_NS));
     assert!(demand.wanted().is_nothing());
 }
 
@@ -156,10 +156,10 @@ fn a_request_is_not_given_up_before_a_lap_of_its_own() {
         assert!(!demand.give_up(0));
         assert!(demand.wanted().by_group(7) == by_group);
         assert!(demand.wanted().lets_go(0), "the first one waits on");
-        assert!(!demand.is_barren());
+        assert!(!demand.is_barren(0));
         lap(&demand);
         assert!(demand.give_up(0));
-        assert!(demand.wanted().is_nothing() && demand.is_barren());
+        assert!(demand.wanted().is_nothing() && demand.is_barren(0));
     }
 }
 
@@ -172,13 +172,13 @@ fn what_is_recorded_during_a_lap_can_be_asked_for_after_it() {
     demand.recorded();
     assert!(!demand.step(1));
     assert!(demand.give_up(0));
-    assert!(!demand.is_barren());
+    assert!(!demand.is_barren(0));
     demand.ask_for_all(1);
     lap(&demand);
     assert!(demand.give_up(0));
-    assert!(demand.is_barren());
+    assert!(demand.is_barren(0));
     demand.recorded();
-    assert!(!demand.is_barren());
+    assert!(!demand.is_barren(0));
 }
 
 /// Else nobody would ever ask again: there would be no room.
@@ -196,9 +196,25 @@ fn what_is_withdrawn_is_wanted_no_more_and_can_be_asked_for_again() {
     before.gone(7, 16);
     demand.left(&before);
     assert!(!demand.step(1) && demand.give_up(0));
-    assert!(!demand.is_barren(), "nothing was looked through");
+    assert!(!demand.is_barren(0), "nothing was looked through");
     assert!(demand.ask_for_all(1) && demand.ask_for_group(7, 1, 0));
     assert!(demand.step(BUCKETS));
+}
+
+/// What was in use may have become idle without a record.
+#[test]
+fn a_barren_table_is_looked_through_again_after_a_while() {
+    let demand = Demand::new(BUCKETS);
+    demand.ask_for_all(1);
+    lap(&demand);
+    assert!(demand.give_up(500));
+    assert!(demand.is_barren(500 + QUIET_NS - 1));
+    assert!(!demand.is_barren(500 + QUIET_NS));
+    demand.ask_for_all(1);
+    assert!(!demand.is_barren(500), "a lap is under way");
+    lap(&demand);
+    assert!(demand.give_up(QUIET_NS));
+    assert!(demand.is_barren(2 * QUIET_NS - 1));
 }
 
 #[test]
