@@ -61,6 +61,30 @@ impl<T> List<T> {
         *link = Some(node);
     }
 
+    /// Takes all items out that `wanted` accepts. Nothing is dropped.
+    pub(super) fn take_all(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Self {
+        let mut out = Self::new();
+        let mut link = &mut self.head;
+        loop {
+            let taken = match link.as_ref() {
+                Some(node) => wanted(&node.item),
+                None => return out,
+            };
+            if taken {
+                if let Some(mut node) = link.take() {
+                    *link = node.next.take();
+                    node.next = out.head.take();
+                    out.head = Some(node);
+                }
+                continue;
+            }
+            match link {
+                Some(node) => link = &mut node.next,
+                None => return out,
+            }
+        }
+    }
+
     /// Takes the first item out that `wanted` accepts.
     pub(super) fn take(
         &mut self,
@@ -83,12 +107,21 @@ impl<T> List<T> {
     }
 
     /// Drops every item for which `keep` says no.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
+        self.retain_before(|_| false, keep);
+    }
+
+    /// The same for the items before the first one that is `past`, where they have an order.
+    pub(super) fn retain_before(
+        &mut self,
+        past: impl Fn(&T) -> bool,
+        mut keep: impl FnMut(&mut T) -> bool,
+    ) {
         let mut link = &mut self.head;
         loop {
             let stays = match link.as_mut() {
-                None => return,
-                Some(node) => keep(&mut node.item),
+                Some(node) if !past(&node.item) => keep(&mut node.item),
+                _ => return,
             };
             if !stays {
                 let next = link.as_mut().and_then(|node| node.next.take());

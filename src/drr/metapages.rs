@@ -215,11 +215,9 @@ impl<P> MetaPages<P> {
             if self.generations(first, pages) != sum {
                 return Kept::Cancelled;
             }
-            if find(b, key, domain).is_none() {
-                if !make_group(b, key, domain) {
-                    return Kept::NoMemory;
-                }
-                surplus = take_surplus(b, key, domain);
+            let made = find(b, key, domain).is_none();
+            if made && !make_group(b, key, domain) {
+                return Kept::NoMemory;
             }
             let Some(group) = find(b, key, domain) else {
                 return Kept::NoMemory;
@@ -244,6 +242,10 @@ impl<P> MetaPages<P> {
                 self.pages.sub(domain, 1);
             }
             if kept {
+                // Only now: nobody gives way for a page that there is no memory for.
+                if made {
+                    surplus = take_surplus(b, key, domain);
+                }
                 return Kept::Done;
             }
             sweep_empty(b);
@@ -333,27 +335,23 @@ impl<P> MetaPages<P> {
     }
 
     /// Rule 1: these pages are about to be written. Drops what is kept of them, and cancels what is being
-    /// read.
+    /// read. Groups leave as a whole; chunks consist of whole ones.
     pub(crate) fn drop_range(&self, first: u64, pages: u64) {
         let range = keys(first, pages);
         if range.end.saturating_sub(range.start) > self.slots.len() as u64 {
             // Longer than there are buckets: one pass over everything is cheaper.
             self.cancel_all();
-            self.sweep(|g| mask_of(g.key, first, pages));
+            for slot in self.slots.iter() {
+                self.drop_in(slot, |_| {}, |g| mask_of(g.key, first, pages) != 0);
+            }
             return;
         }
         for key in range {
             let Some(slot) = self.slot(key) else { continue };
-            slot.bucket.with(|b| {
-                slot.generation.fetch_add(1, Ordering::AcqRel);
-                self.drop_in(b, |g| {
-                    if g.key == key {
-                        mask_of(key, first, pages)
-                    } else {
-                        0
-                    }
-                });
-            });
+            let cancel = |generation: &AtomicU32| {
+                generation.fetch_add(1, Ordering::AcqRel);
+            };
+            self.drop_in(slot, cancel, |g| g.key == key);
         }
     }
 
@@ -364,7 +362,7 @@ impl<P> MetaPages<P> {
             if n % STRIDE == STRIDE - 1 {
                 pause();
             }
-            slot.bucket.with(|b| self.drop_in(b, |_| u16::MAX));
+            self.drop_in(slot, |_| {}, |_| true);
         }
     }
 
@@ -372,26 +370,22 @@ impl<P> MetaPages<P> {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn sweep(&self, mut which: impl FnMut(&Group<P>) -> u16) {
-        for slot in self.slots.iter() {
-            slot.bucket.with(|b| self.drop_in(b, &mut which));
+    /// Drops each group of a bucket that is in `range`, after `cancel` under the same lock. Their pages, up to 16 of each, are
+    /// freed without it.
+    fn drop_in(
+        &self,
+        slot: &Slot<P>,
+        cancel: impl FnOnce(&AtomicU32),
+        range: impl Fn(&Group<P>) -> bool,
+    ) {
+        let gone = slot.bucket.with(|b| {
+            cancel(&slot.generation);
+            b.take_all(range)
+        });
+        for group in gone.iter() {
+            self.pages
+                .sub(group.domain, u32::try_from(group.count()).unwrap_or(0));
         }
-    }
-
-    /// Drops the pages of each group that `which` names.
-    fn drop_in(&self, b: &mut Bucket<P>, mut which: impl FnMut(&Group<P>) -> u16) {
-        for group in b.iter_mut() {
-            let mask = which(group);
-            let mut bit = 1u16;
-            for (page, valid) in group.pages.iter_mut().zip(group.valid.iter_mut()) {
-                if mask & bit != 0 && page.take().is_some() {
-                    *valid = 0;
-                    self.pages.sub(group.domain, 1);
-                }
-                bit = bit.wrapping_shl(1);
-            }
-        }
-        sweep_empty(b);
     }
 }
 
@@ -407,7 +401,7 @@ fn make_group<P>(b: &mut Bucket<P>, key: u64, domain: u32) -> bool {
     group.map(|group| b.insert(group, |_| false)).is_some()
 }
 
-/// Takes a group of `key` out, if it has more than are kept: one that has not been found lately if need not be, and not
+/// Takes a group of `key` out, if there are more than are kept: one that has not been found lately if need not be, and not
 /// that of `domain`, which has just come. Each domain has one, and its share is less.
 fn take_surplus<P>(b: &mut Bucket<P>, key: u64, domain: u32) -> Option<Boxed<Node<Group<P>>>> {
     let all = b.iter().filter(|g| g.key == key).count();

@@ -161,6 +161,11 @@ pub(crate) fn carry_less_sums(
     true
 }
 
+/// Whether this thread holds a lock.
+pub(crate) fn holds_lock() -> bool {
+    LOCKED.get()
+}
+
 /// How often this thread takes a lock while `f` runs.
 pub(crate) fn locks_taken(f: impl FnOnce()) -> usize {
     let before = LOCKS.get();
