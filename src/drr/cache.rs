@@ -23,7 +23,7 @@ use super::{
     bits::Bits,
     demand::{Demand, Group, Wanted},
     group::{Frames, Source, GROUP_PAGES, GROUP_SHIFT, MAX_SOURCES},
-    platform::now_ns,
+    platform::{now_ns, pause},
     stats::{Counter, Tally},
     table::Table,
     turns::Turns,
@@ -343,6 +343,9 @@ impl Drr {
                 self.stats.add(&thinning.tally);
                 locked |= thinning.locked;
             }
+            drop(state);
+            // A bucket may have hundreds of such keys and domains.
+            pause();
         }
         locked
     }

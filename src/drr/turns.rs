@@ -3,7 +3,7 @@
 //! Two duties of one background work, so that neither starves the other, and both together leave the processor to
 //! others.
 //!
-//! A *run* lasts [`RUN_NS`] at most, and what the last step of it takes beyond. Each duty goes first in every other run, for half of
+//! A *run* lasts [`RUN_NS`] at most, and what the last step of it takes beyond, which counts. Each duty goes first in every other run, for half of
 //! the time; the other one has the rest. After a run the work *rests* for [`REST`] times as long. So it takes
 //! one part in `REST` + 1 of one processor at most, whatever there is to be done and however often it is asked.
 //!
@@ -13,6 +13,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How long a run may last, in nanoseconds.
 pub(crate) const RUN_NS: u64 = 2_000_000;
+/// What a run is taken to have used of the processor at most: a step that is seen to last longer was kept from it.
+const USED_MAX_NS: u64 = 20 * RUN_NS;
 /// How many times as long as a run the rest after it lasts.
 pub(crate) const REST: u64 = 3;
 
@@ -54,8 +56,7 @@ impl Turns {
             second(end) && done
         };
         let ended = clock();
-        // Who was kept from the processor for long has not used it.
-        let used = ended.saturating_sub(begun).clamp(1, RUN_NS);
+        let used = ended.saturating_sub(begun).clamp(1, USED_MAX_NS);
         let rest = used.saturating_mul(REST);
         self.rested
             .store(ended.saturating_add(rest), Ordering::Relaxed);

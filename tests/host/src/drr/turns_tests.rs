@@ -48,7 +48,19 @@ fn long_steps_of_one_duty_do_not_starve_the_other() {
         let worked = simulate(1000 * RUN_NS, steps, false);
         assert!(worked[0] > 0 && worked[1] > 0, "{worked:?}");
         let least = worked[0].min(worked[1]);
-        assert!(least >= 50 * RUN_NS / 2, "{worked:?}");
+        // Half a run of two, which last six and a half and are rested from.
+        assert!(least >= 35 * RUN_NS / 2, "{worked:?}");
+    }
+}
+
+/// ... and is rested from as long as it took.
+#[test]
+fn long_steps_take_no_larger_part_of_the_processor() {
+    for steps in [[10 * RUN_NS, 1000], [15 * RUN_NS, 15 * RUN_NS]] {
+        let span = 4000 * RUN_NS;
+        let worked = simulate(span, steps, false);
+        let most = span / (REST + 1) * 11 / 10;
+        assert!(worked[0] + worked[1] <= most, "{worked:?} of {span}");
     }
 }
 
