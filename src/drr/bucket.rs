@@ -55,7 +55,7 @@ impl Bucket {
     /// Takes the oldest group that `may_go` out.
     pub(super) fn take_oldest(
         &mut self,
-        may_go: impl Fn(&Group) -> bool,
+        mut may_go: impl FnMut(&Group) -> bool,
     ) -> Option<Boxed<Node<Group>>> {
         let old = self.groups.iter().filter(|g| may_go(g));
         let oldest = old.map(|g| g.age).min()?;

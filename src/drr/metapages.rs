@@ -43,11 +43,14 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 /// Pages for which there is a bucket, when all room is used. A group has some four: metadata lies scattered.
 const BUCKET_PAGES: usize = 8;
 const MIN_BUCKETS: usize = 16;
-/// Buckets that are looked through, where there is no room for another page, for something of the domain that has
-/// most, and then for something of any that has its share. table.rs says why that finds something; here
+/// Groups that are looked at, in whole buckets, where there is no room for another page, for something of the domain that
+/// has most, and then for something of any that has its share. table.rs says why that mostly finds something; here
 /// up to 16 pages are in one place.
-const EVICT_SCAN: usize = 64;
-const EVICT_SCAN_ALL: usize = 1 << 14;
+const EVICT_LOOKS: usize = 256;
+const EVICT_LOOKS_ALL: usize = 768;
+/// Buckets that are looked through for that at most: many have no groups.
+const EVICT_SCAN: usize = 256;
+const EVICT_SCAN_ALL: usize = 1024;
 const PAGE_BYTES: usize = 4096;
 /// Buckets that are emptied without a pause.
 const STRIDE: usize = 256;
@@ -289,24 +292,34 @@ impl<P> MetaPages<P> {
         let of_most = |g: &Group<P>| g.domain == most;
         let unused = |g: &mut Group<P>| of_most(g) && !core::mem::take(&mut g.used);
         let gives = |g: &mut Group<P>| self.pages.gives(g.domain, share);
-        self.evict(EVICT_SCAN, unused)
-            .or_else(|| self.evict(EVICT_SCAN, |g| of_most(g)))
-            .or_else(|| self.evict(EVICT_SCAN_ALL, gives))
+        self.evict(EVICT_SCAN, EVICT_LOOKS, unused)
+            .or_else(|| self.evict(EVICT_SCAN, EVICT_LOOKS, |g| of_most(g)))
+            .or_else(|| self.evict(EVICT_SCAN_ALL, EVICT_LOOKS_ALL, gives))
             .is_some()
     }
 
-    /// Gives the first group up that `may_go`, in one of the next buckets; how many pages it had.
+    /// Gives the first group up that `may_go`, in one of the next buckets: up to `buckets` of them, until it has looked
+    /// at `looks` groups and what is left of their last bucket. Tells how many pages it had.
     fn evict(
         &self,
         buckets: usize,
+        looks: usize,
         mut may_go: impl FnMut(&mut Group<P>) -> bool,
     ) -> Option<usize> {
+        let mut left = looks;
         for _ in 0..buckets.min(self.slots.len()) {
             let hand = self.hand.fetch_add(1, Ordering::Relaxed);
             let slot = self.slots.get(hand.checked_rem(self.slots.len())?)?;
             // Its memory is freed outside of the lock.
-            if let Some(old) = slot.bucket.with(|b| b.take(&mut may_go)) {
+            let may_go = |g: &mut Group<P>| {
+                left = left.saturating_sub(1);
+                may_go(g)
+            };
+            if let Some(old) = slot.bucket.with(|b| b.take(may_go)) {
                 return Some(self.count_evicted(&old.item));
+            }
+            if left == 0 {
+                break;
             }
         }
         None
@@ -323,7 +336,7 @@ impl<P> MetaPages<P> {
             let unused = |g: &mut Group<P>| {
                 self.pages.gives(g.domain, share) && !core::mem::take(&mut g.used)
             };
-            match self.evict(1, unused) {
+            match self.evict(1, usize::MAX, unused) {
                 Some(n) => {
                     gone = gone.saturating_add(n);
                     in_vain = 0;

@@ -59,12 +59,15 @@ pub(crate) const COPIED: usize = 8;
 const MAX_BLOCKS: usize = 4096;
 /// Buckets that are looked through without a pause.
 const STRIDE: usize = 256;
-/// Buckets with groups that one insertion into a full table looks through for something of the domain that has most,
-/// and how many for something of any domain that has its share. At least twice the square root of what the table
-/// has is of such domains (one of them has its share, and all that the others lack), so that in
-/// the largest table one of 256 buckets has something of theirs.
-const EVICT_SCAN: usize = 64;
-const EVICT_SCAN_ALL: usize = 4096;
+/// Groups that one insertion into a full table looks at, in whole buckets, for something of the domain that has most,
+/// and how many for something of any domain that has its share: interrupts may be off. At least twice the square root of
+/// what the table has is of such domains (one of them has its share, and all that the others lack): of the largest
+/// table one group in 1,024, of one of 64 MiB one in 256. Where all that is in a few buckets, or by bad luck, nothing is
+/// found; the next insertion goes on behind these buckets.
+const EVICT_LOOKS: usize = 256;
+const EVICT_LOOKS_ALL: usize = 768;
+/// Buckets with groups that are looked through at least when the system wants something back.
+const SHRINK_SCAN_MIN: usize = 4096;
 /// ... and for each group that the system wants back, where that is more.
 const SHRINK_SCAN: usize = 16;
 
@@ -518,17 +521,17 @@ impl Table {
             .fetch_add(u64::from(group.valid.count_ones()), Ordering::Relaxed);
     }
 
-    /// Takes an old group out somewhere, so that `domain` may have one more.
+    /// Takes an old group out somewhere near, so that `domain` may have one more. Looks at a bounded number of groups.
     fn make_room(&self, domain: u32) -> Option<Boxed<Node<Group>>> {
         let share = self.groups.share(self.room(), Some(domain));
         let most = self.groups.most(share);
         let of_most = |g: &Group| g.id.domain == most;
         let memory = self
-            .take_somewhere(EVICT_SCAN, of_most)
-            .or_else(|| self.take_somewhere(EVICT_SCAN_ALL, |g| self.gives(g, share)));
+            .take_somewhere(EVICT_LOOKS, of_most)
+            .or_else(|| self.take_somewhere(EVICT_LOOKS_ALL, |g| self.gives(g, share)));
         // Those who came at the same moment have left more than there is room for.
         if memory.is_some() && self.is_full() {
-            drop(self.take_somewhere(EVICT_SCAN, of_most));
+            drop(self.take_somewhere(EVICT_LOOKS, of_most));
         }
         memory
     }
@@ -537,16 +540,25 @@ impl Table {
         self.groups.gives(group.id.domain, share)
     }
 
-    /// Takes the oldest group that `may_go` out of the first of the next buckets that has one; looks at `buckets` of
-    /// those that have any.
+    /// Takes the oldest group that `may_go` out of the first of the next buckets that has one; looks at `looks` groups,
+    /// and what is left of their last bucket.
     fn take_somewhere(
         &self,
-        buckets: usize,
+        looks: usize,
         may_go: impl Fn(&Group) -> bool,
     ) -> Option<Boxed<Node<Group>>> {
-        for _ in 0..buckets.min(self.slots.len()) {
+        let mut left = looks;
+        // Where the buckets are few it does not go round twice.
+        for _ in 0..looks.min(self.slots.len()) {
+            if left == 0 {
+                break;
+            }
             let number = self.next_occupied()?;
-            if let Some(group) = self.thin(number, |_, b| b.take_oldest(&may_go)).flatten() {
+            let may_go = |g: &Group| {
+                left = left.saturating_sub(1);
+                may_go(g)
+            };
+            if let Some(group) = self.thin(number, |_, b| b.take_oldest(may_go)).flatten() {
                 self.groups.sub(group.item.id.domain, 1);
                 self.count_evicted(&group.item);
                 return Some(group);
@@ -565,12 +577,15 @@ impl Table {
     }
 
     /// Gives `groups` groups back, of domains that have their share of what there is, old ones first as far as
-    /// buckets tell; how many it was. Looks at some buckets for each.
+    /// buckets tell; how many it was. Looks at some buckets for each. Process context; may sleep.
     pub(crate) fn shrink(&self, groups: usize) -> usize {
         let mut gone: usize = 0;
-        for _ in 0..groups.saturating_mul(SHRINK_SCAN).max(EVICT_SCAN_ALL) {
+        for n in 0..groups.saturating_mul(SHRINK_SCAN).max(SHRINK_SCAN_MIN) {
             if gone >= groups || self.groups() == 0 {
                 break;
+            }
+            if n % STRIDE == STRIDE - 1 {
+                pause();
             }
             let share = self.groups.share(self.groups(), None);
             if self.take_somewhere(1, |g| self.gives(g, share)).is_some() {

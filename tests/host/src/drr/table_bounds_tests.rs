@@ -4,7 +4,7 @@
 
 use super::bucket::MAX_GROUPS_OF_KEY;
 use super::domains::TAGS_MAX;
-use super::group::{Batch, Frames, Known, Page, Source, GROUP_PAGES, MAX_SOURCES};
+use super::group::{Batch, Frames, Known, Page, Source, GROUP_BYTES, GROUP_PAGES, MAX_SOURCES};
 use super::platform::steps_taken;
 use super::table::{Presence, Published, Table};
 use proptest::prelude::*;
@@ -191,6 +191,56 @@ fn what_an_operation_costs_is_bounded_in_thousands_of_domains() {
     assert!(table.groups() > MAX_GROUPS_OF_KEY / 2);
     bounded("drop_range of all", &mut || table.drop_range(KEY * 16, 16));
     assert_eq!(table.groups(), 0);
+}
+
+/// Records a page of `key` for a layer of `domain`.
+fn publish_at(table: &Table, key: u64, domain: u32, layer: u64, slot: u64) -> Published {
+    let mut batch = Batch::empty();
+    assert!(batch.add(key * 16 + slot, &page(domain, layer, key * 16 + slot)));
+    table.publish(&batch, &table.ticket(key * 16, 16), &ALIVE)
+}
+
+/// A full table whose buckets have hundreds of groups each, few of them of a domain that has its share: an insertion looks
+/// at some only, and the next one goes on.
+#[test]
+fn making_room_looks_at_few_groups_wherever_those_are_that_may_go() {
+    const ROOM: usize = 32768;
+    let table = Table::new(ROOM * GROUP_BYTES, 1).unwrap();
+    let mut key = 0;
+    // The hoarder: 64 groups of each of 10 keys.
+    while key < 10 {
+        for n in 0..64 {
+            assert_eq!(
+                publish_at(&table, key, 9, n, n % 16),
+                Published::Recorded(1)
+            );
+        }
+        key += 1;
+    }
+    // The others have less than a share, and full keys.
+    'full: loop {
+        for domain in 0..MAX_GROUPS_OF_KEY as u32 {
+            let domain = 100 + domain;
+            if publish_at(&table, key, domain, 1, 0) != Published::Recorded(1)
+                || table.evicted() != 0
+            {
+                break 'full;
+            }
+        }
+        key += 1;
+    }
+    println!("{} groups of {key} keys", table.groups());
+    let (mut recorded, mut most) = (0, 0);
+    for n in 0..400 {
+        let steps = steps_taken(|| match publish_at(&table, 1000 + n, 50, 1, 0) {
+            Published::Recorded(_) => recorded += 1,
+            other => assert_eq!(other, Published::NoMemory),
+        });
+        most = most.max(steps);
+    }
+    println!("{recorded} of 400 recorded, {most} steps at most");
+    assert!(most <= 5 * MAX_GROUPS_OF_KEY, "{most} steps");
+    assert!(recorded >= 20, "{recorded} of 400 have found room");
 }
 
 /// How many records each layer has, in ascending order of their numbers.
