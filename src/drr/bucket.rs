@@ -4,7 +4,7 @@
 //!
 //! Pure: compiled by the kernel and by the host tests. The bucket's lock is held.
 
-use super::group::{Group, MAX_SOURCES};
+use super::group::{Batch, Group, MAX_SOURCES};
 use super::list::{List, Node};
 use super::platform::Boxed;
 use super::shares::Shares;
@@ -24,6 +24,23 @@ impl Bucket {
     /// Drops every group for which `keep` says no, and takes it off `groups`.
     pub(super) fn retain(&mut self, groups: &Shares, mut keep: impl FnMut(&mut Group) -> bool) {
         self.groups.retain(|group| {
+            let stays = keep(group);
+            if !stays {
+                groups.sub(group.id.domain, 1);
+            }
+            stays
+        });
+    }
+
+    /// The same for the groups up to those of a key and domain.
+    pub(super) fn retain_up_to(
+        &mut self,
+        groups: &Shares,
+        place: (u64, u32),
+        mut keep: impl FnMut(&mut Group) -> bool,
+    ) {
+        let past = |g: &Group| g.place() > place;
+        self.groups.retain_before(past, |group| {
             let stays = keep(group);
             if !stays {
                 groups.sub(group.id.domain, 1);
@@ -62,26 +79,67 @@ impl Bucket {
         self.groups.take(|g| g.age == oldest)
     }
 
-    /// Takes a group of `key` out, if it has more than are kept: the oldest one of the domain that has most of them. Of
-    /// two that have as many, that with the older one gives way.
-    pub(super) fn take_surplus(&mut self, key: u64) -> Option<Boxed<Node<Group>>> {
-        let mut all: usize = 0;
+    /// One walk over the groups of a key to which `batch` is about to come.
+    pub(super) fn survey(&self, batch: &Batch) -> Survey {
+        let mut out = Survey::default();
+        let place = (batch.key, batch.id.domain);
         let mut run: (u32, usize) = (0, 0);
         let mut most = None;
-        for g in self.groups.iter().take_while(|g| g.key <= key) {
-            if g.key != key {
+        for g in self.groups.iter().take_while(|g| g.key <= batch.key) {
+            if g.key != batch.key {
                 continue;
             }
-            all = all.saturating_add(1);
-            if run.0 != g.id.domain {
-                run = (g.id.domain, 0);
+            if g.place() == place {
+                out.of_domain = out.of_domain.saturating_add(1);
+                out.known |= g.id == batch.id;
+                if g.id.layer == batch.from {
+                    out.origin |= g.valid;
+                }
+            }
+            out.of_key = out.of_key.saturating_add(1);
+            if run.0 != g.id.domain || run.1 == 0 {
+                // The one that comes is of this domain, too.
+                run = (g.id.domain, usize::from(g.place() == place));
             }
             run.1 = run.1.saturating_add(1);
             // The last one of a domain is its oldest, and counts for all of them.
             most = most.max(Some((run.1, Reverse(g.age))));
         }
-        let (_, Reverse(age)) = most.filter(|_| all > MAX_GROUPS_OF_KEY)?;
-        self.groups.take(|g| g.age == age)
+        if batch.id.layer == batch.from {
+            out.origin |= batch.valid;
+        }
+        if !out.known {
+            out.of_domain = out.of_domain.saturating_add(1);
+            out.of_key = out.of_key.saturating_add(1);
+        }
+        out.gives_way = most.map(|(_, Reverse(age))| age);
+        out
+    }
+
+    /// Takes the group of `batch` out that has the same identity.
+    pub(super) fn take_known(&mut self, batch: &Batch) -> Option<Boxed<Node<Group>>> {
+        self.groups.take(|g| g.key == batch.key && g.id == batch.id)
+    }
+}
+
+/// The groups of a key when another one has come, or one of them is renewed.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// There is a group of the same identity.
+    pub(super) known: bool,
+    pub(super) of_domain: usize,
+    pub(super) of_key: usize,
+    /// Pages that have a record of the layer in the domain which they were copied from.
+    pub(super) origin: u16,
+    /// The age of who gives way if the key has too many: the oldest one of the domain that has most of them. Of
+    /// two that have as many, that with the older one gives way.
+    gives_way: Option<u64>,
+}
+
+impl Survey {
+    /// The age of the group of the key that is to leave, if none has since.
+    pub(super) fn surplus(&self) -> Option<u64> {
+        self.gives_way.filter(|_| self.of_key > MAX_GROUPS_OF_KEY)
     }
 }
 

@@ -39,7 +39,7 @@
 //! (allocation, lock), serve.rs and record.rs (users).
 
 use super::bits::Bits;
-use super::bucket::{Bucket, Copies};
+use super::bucket::{Bucket, Copies, Survey};
 use super::group::{
     bit, key_of, keys, mask_of, slot_of, Batch, Frames, Group, Known, Source, Sources, GROUP_BYTES,
     GROUP_PAGES, MAX_SOURCES,
@@ -420,7 +420,12 @@ impl Table {
             {
                 return Published::Cancelled;
             }
-            let found = b.groups.take(|g| g.key == batch.key && g.id == batch.id);
+            let survey = b.survey(batch);
+            let found = if survey.known {
+                b.take_known(batch)
+            } else {
+                None
+            };
             let group = match found {
                 Some(mut group) => {
                     batch.copy_to(&mut group.item);
@@ -433,8 +438,9 @@ impl Table {
                 return Published::NoMemory;
             };
             b.push(group);
-            self.bound_sources(b, batch);
-            self.bound_groups(b, batch.key);
+            if survey.of_domain <= MAX_SOURCES || !self.bound_sources(b, batch, survey.origin) {
+                self.bound_groups(b, &survey);
+            }
             Published::Recorded(batch.valid.count_ones())
         });
         published.unwrap_or(Published::NoMemory)
@@ -469,21 +475,17 @@ impl Table {
 
     /// Keeps the newest [`MAX_SOURCES`] records of each page of `batch` in its domain, the one that it was copied from
     /// among them: the new ones are locked until their reads have ended, and others who waited for the same
-    /// page want to copy it, too.
-    fn bound_sources(&self, b: &mut Bucket, batch: &Batch) {
-        let (key, domain) = (batch.key, batch.id.domain);
-        if b.of(key, domain).count() <= MAX_SOURCES {
-            return;
-        }
-        let theirs = b.of(key, domain).filter(|g| g.id.layer == batch.from);
-        let mut origin = theirs.fold(0, |all, g| all | g.valid);
+    /// page want to copy it, too. `origin`: the pages that have such a record. Whether a group is gone.
+    fn bound_sources(&self, b: &mut Bucket, batch: &Batch, mut origin: u16) -> bool {
+        let place = (batch.key, batch.id.domain);
+        let mut gone = false;
         let mut seen = [0u8; GROUP_PAGES];
         for (n, seen) in seen.iter_mut().enumerate() {
             *seen = u8::from(origin & bit(n) != 0);
         }
         let mut evicted: u64 = 0;
-        b.retain(&self.groups, |g| {
-            if g.place() == (key, domain) {
+        b.retain_up_to(&self.groups, place, |g| {
+            if g.place() == place {
                 // Counted already: its newest record of each page.
                 let counted = if g.id.layer == batch.from {
                     g.valid & origin
@@ -502,15 +504,18 @@ impl Table {
                     }
                 }
             }
+            gone |= g.valid == 0;
             g.valid != 0
         });
         self.evicted.fetch_add(evicted, Ordering::Relaxed);
+        gone
     }
 
     /// Keeps `MAX_GROUPS_OF_KEY` groups of a key that has got another one. Who has less than its share of them, which
     /// is their number divided by that of the domains that have one, loses none: the domain that has most has more.
-    fn bound_groups(&self, b: &mut Bucket, key: u64) {
-        if let Some(group) = b.take_surplus(key) {
+    fn bound_groups(&self, b: &mut Bucket, survey: &Survey) {
+        let surplus = survey.surplus();
+        if let Some(group) = surplus.and_then(|age| b.groups.take(|g| g.age == age)) {
             self.groups.sub(group.item.id.domain, 1);
             self.count_evicted(&group.item);
         }
