@@ -273,7 +273,8 @@ impl Generations for State {
 
 impl State {
     /// The root of a device's mappings. EAGAIN: `may_block` is false and a block of the tree of devices
-    /// is not in memory.
+    /// is not in memory. Only for holders of the shared lock: within an exclusive hold it would remember a root that
+    /// the hold may still change.
     fn mappings_of(&self, device: &Device, may_block: bool) -> Result<Option<u64>> {
         if let Some(root) = device.root.get(self.generation) {
             return Ok(Some(root));
