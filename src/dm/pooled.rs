@@ -101,9 +101,10 @@ impl<T> Mempool<T> {
         Some(Room { node, reserve })
     }
 
-    /// Whether somebody who has `own` elements may have another one. Does not sleep.
-    pub(crate) fn has_room(&self, own: u32) -> bool {
-        self.reserve.quota.left_for(own) > 0
+    /// How many more elements somebody may have who has `own` of them ([`Quota::left_for`]). Does not
+    /// sleep.
+    pub(crate) fn left_for(&self, own: u32) -> u32 {
+        self.reserve.quota.left_for(own)
     }
 }
 

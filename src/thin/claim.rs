@@ -7,13 +7,17 @@
 //! copies from external origins together get a quarter of them, for many devices may have one origin.
 //!
 //! A write that is refused waits in a list of its device. The end of any job runs the pool's worker,
-//! which puts it back to work ([`Thin::go_on`]). A claim that is given up otherwise must wake it.
+//! which wakes the works of those that may have one now ([`Thin::go_on`]). They look at as many writes
+//! again as there are jobs for. So a device that has all that it may costs next to nothing, however
+//! many of its writes wait. A claim that is given up otherwise must wake the worker. One that is given
+//! up for want of memory does not: its write would be tried again at once, and again. Others that wait
+//! for it hear of it from the next run, within a second.
 //!
 //! [`Quota`]: crate::pool::quota::Quota
 //! [`Thin::go_on`]: super::Thin::go_on
 
 use super::{Job, Thin};
-use crate::dm::pooled::Room;
+use crate::{dm::pooled::Room, pool::mode::Mode};
 use kernel::sync::{
     atomic::{Atomic, Relaxed},
     Arc,
@@ -41,6 +45,16 @@ pub(super) struct Claim {
     from_origin: bool,
 }
 
+/// How many of the writes that wait may try again.
+pub(super) enum Turns {
+    All,
+    /// So many that wait for a job, and so many that wait for one that copies from the external origin.
+    Some {
+        jobs: u32,
+        copies: u32,
+    },
+}
+
 /// Why a write gets no job.
 pub(super) enum Refused {
     /// The device has as many as it may.
@@ -56,7 +70,7 @@ impl Claim {
     pub(super) fn new(thin: &Arc<Thin>, from_origin: bool) -> Result<(Self, Room<Job>), Refused> {
         let pool = &thin.pool;
         let own = &thin.claims;
-        if !thin.may_have_a_job() {
+        if pool.jobs.left_for(own.all.load(Relaxed)) == 0 {
             return Err(Refused::Jobs);
         }
         if from_origin && !pool.origin_copies.take(own.from_origin.load(Relaxed)) {
@@ -96,17 +110,22 @@ impl Drop for Claim {
 }
 
 impl Thin {
-    /// Whether the device may have another job. Any context.
-    pub(super) fn may_have_a_job(&self) -> bool {
-        self.pool.jobs.has_room(self.claims.all.load(Relaxed))
-    }
-
-    /// How many more chunks of the device may be copied from its external origin at once. Any context.
-    pub(super) fn origin_copies_left(&self) -> u32 {
-        if self.origin.is_none() {
-            return 0;
+    /// How many of those that wait for jobs are to be looked at again. Any context.
+    ///
+    /// Only a pool in write mode refuses anybody a job. In another mode all that wait are served, fail or
+    /// wait for space: none of them comes back into a list that has turns.
+    pub(super) fn turns(&self) -> Turns {
+        let pool = &self.pool;
+        if pool.mode() != Mode::Write {
+            return Turns::All;
         }
-        let own = self.claims.from_origin.load(Relaxed);
-        self.pool.origin_copies.left_for(own)
+        let copies = if self.origin.is_some() {
+            let own = self.claims.from_origin.load(Relaxed);
+            pool.origin_copies.left_for(own)
+        } else {
+            0
+        };
+        let jobs = pool.jobs.left_for(self.claims.all.load(Relaxed));
+        Turns::Some { jobs, copies }
     }
 }

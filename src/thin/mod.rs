@@ -41,7 +41,7 @@ use crate::{
 };
 pub(crate) use change::Job;
 use change::Left;
-use claim::Claims;
+use claim::{Claims, Turns};
 use device::Activation;
 use kernel::{
     prelude::*,
@@ -91,23 +91,62 @@ pub(crate) struct Waiting {
     pub(crate) discards: BioList,
     /// For the next run of the pool's worker.
     pub(crate) stalled: BioList,
+    /// Until the device may have more jobs.
+    crowded: BioList,
     /// Until more chunks may be copied from the external origin.
     over_origin: BioList,
     /// For space.
     pub(crate) retry: BioList,
     /// For the roster of who has `flushes`.
     flush_seat: Seat<Arc<Thin>>,
-    /// For that of who has `stalled` bios, or some `over_origin`.
+    /// For that of who has bios `stalled`, `crowded` or `over_origin`.
     stall_seat: Seat<Arc<Thin>>,
     /// While the device is suspended without flushing, everything goes back to device-mapper.
     pub(crate) requeue: bool,
+}
+
+impl Waiting {
+    /// Whether anybody has a turn.
+    fn has_turns(&self, turns: &Turns) -> bool {
+        let (jobs, copies) = match *turns {
+            Turns::All => (true, true),
+            Turns::Some { jobs, copies } => (jobs > 0, copies > 0),
+        };
+        jobs && !self.crowded.is_empty() || copies && !self.over_origin.is_empty()
+    }
+
+    /// Takes those out that have a turn. At most as many as one device may have jobs, unless it is all.
+    fn take_turns(&mut self, turns: Turns) -> BioList {
+        let mut list = BioList::new();
+        match turns {
+            Turns::All => {
+                list.append(self.crowded.take());
+                list.append(self.over_origin.take());
+            }
+            Turns::Some { jobs, copies } => {
+                take_some(&mut self.crowded, jobs, &mut list);
+                take_some(&mut self.over_origin, copies, &mut list);
+            }
+        }
+        list
+    }
+}
+
+/// Moves the first `n` bios of a list to the end of another one.
+fn take_some(from: &mut BioList, n: u32, to: &mut BioList) {
+    for _ in 0..n {
+        match from.pop() {
+            Some(bio) => to.push(bio),
+            None => return,
+        }
+    }
 }
 
 /// The devices of a pool that have something to be done by its worker.
 pub(crate) struct Rosters {
     /// Bios wait for a commit.
     pub(crate) flushes: Roster<Arc<Thin>>,
-    /// Bios wait for the next run of the pool's worker.
+    /// Bios wait for a run of the pool's worker, the next one or one after which there are more jobs.
     pub(crate) stalled: Roster<Arc<Thin>>,
 }
 
@@ -178,6 +217,8 @@ pub(crate) enum WaitFor {
     Discard,
     /// The next run of the pool's worker for another reason, or by the clock.
     NextRun,
+    /// A run of it after which the device may have more jobs.
+    Job,
     /// A run of it after which more chunks may be copied from the external origin.
     OriginCopy,
     Space,
@@ -205,6 +246,7 @@ impl Thin {
             flushing: BioList::new(),
             discards: BioList::new(),
             stalled: BioList::new(),
+            crowded: BioList::new(),
             over_origin: BioList::new(),
             retry: BioList::new(),
             flush_seat: Seat::Closed,
@@ -289,8 +331,11 @@ impl Thin {
         self.all_wait_for(what, list);
     }
 
-    /// Lets bios wait, as [`Self::wait_for`].
+    /// Lets bios wait, as [`Self::wait_for`], if there are any.
     fn all_wait_for(&self, what: WaitFor, list: BioList) {
+        if list.is_empty() {
+            return;
+        }
         let mut list = Some(list);
         let place = self.waiting.with(|w| {
             if w.requeue {
@@ -301,6 +346,7 @@ impl Thin {
                 WaitFor::Commit => (&mut w.flushes, Some(&mut w.flush_seat)),
                 WaitFor::Discard => (&mut w.discards, None),
                 WaitFor::NextRun => (&mut w.stalled, Some(&mut w.stall_seat)),
+                WaitFor::Job => (&mut w.crowded, Some(&mut w.stall_seat)),
                 WaitFor::OriginCopy => (&mut w.over_origin, Some(&mut w.stall_seat)),
                 WaitFor::Space => (&mut w.retry, None),
             };
@@ -314,7 +360,7 @@ impl Thin {
         let rosters = &self.pool.rosters;
         let roster = match what {
             WaitFor::Commit => Some(&rosters.flushes),
-            WaitFor::NextRun | WaitFor::OriginCopy => Some(&rosters.stalled),
+            WaitFor::NextRun | WaitFor::Job | WaitFor::OriginCopy => Some(&rosters.stalled),
             WaitFor::Worker | WaitFor::Discard | WaitFor::Space => None,
         };
         if let (Some(roster), Some(place)) = (roster, place) {
@@ -324,7 +370,7 @@ impl Thin {
             WaitFor::Worker => self.wake(),
             WaitFor::Commit => self.pool.wake(),
             WaitFor::Discard => self.discard_work.queue(&self.pool.discard_wq),
-            WaitFor::NextRun | WaitFor::OriginCopy | WaitFor::Space => {}
+            WaitFor::NextRun | WaitFor::Job | WaitFor::OriginCopy | WaitFor::Space => {}
         }
     }
 
@@ -377,11 +423,12 @@ impl Thin {
                     w.flushes.take(),
                     w.discards.take(),
                     w.stalled.take(),
+                    w.crowded.take(),
                     w.over_origin.take(),
                     w.retry.take(),
                 ]
             } else {
-                [const { BioList::new() }; 6]
+                [const { BioList::new() }; 7]
             }
         });
         for l in lists {
@@ -480,61 +527,34 @@ impl Thin {
         }
     }
 
-    /// Lets writes wait for whom there was no job. Any context.
-    fn wait_for_room(&self, list: BioList) {
-        if list.is_empty() {
-            return;
-        }
-        self.all_wait_for(WaitFor::NextRun, list);
-        if self.may_have_a_job() {
-            // Jobs may have ended, and the worker may have run for them, before the bios were in the
-            // list. From here on each that ends makes it run.
-            self.pool.wake();
-        }
-    }
-
-    /// Lets writes wait until more chunks may be copied from the external origin. Also sees to those
-    /// that wait already: the ones that were to take their turn may have needed no copy. Any context.
-    fn wait_for_origin_copy(&self, list: BioList) {
-        if !list.is_empty() {
-            self.all_wait_for(WaitFor::OriginCopy, list);
-        }
-        // As in `wait_for_room`.
-        if self.origin_copies_left() > 0 && self.waiting.with(|w| !w.over_origin.is_empty()) {
-            self.pool.wake();
-        }
-    }
-
-    /// Puts what waits for the next run of the pool's worker back to work. The pool's worker only.
+    /// Puts what waits for the next run of the pool's worker back to work, and wakes the device's work if
+    /// anybody has a turn. The pool's worker only. While some wait for one, the place goes into the roster
+    /// again.
     ///
-    /// Those that have a chunk copied from the external origin take turns: only as many come as there
-    /// are copies for, so that the others are not looked at again and again. Then the place goes into the
-    /// roster again.
+    /// If there is nothing to be done the device's work is left alone. No wake is lost so: who adds to
+    /// `deferred` wakes the work, and what ends a wait for a turn is followed by a run of this.
     pub(crate) fn go_on(place: KBox<Place<Arc<Self>>>) {
         let thin = place.who.clone();
-        let turns = thin.origin_copies_left();
-        let (again, closed) = thin.waiting.with(|w| {
-            // It has waited for longer than the others.
+        let turns = thin.turns();
+        let (wake, again, closed) = thin.waiting.with(|w| {
+            // They have waited for longer than the others.
             let mut list = w.stalled.take();
-            for _ in 0..turns {
-                match w.over_origin.pop() {
-                    Some(bio) => list.push(bio),
-                    None => break,
-                }
-            }
             list.append(w.deferred.take());
             w.deferred = list;
-            if w.over_origin.is_empty() {
-                (None, w.stall_seat.give_back(place))
+            let wake = !w.deferred.is_empty() || w.has_turns(&turns);
+            if w.crowded.is_empty() && w.over_origin.is_empty() {
+                (wake, None, w.stall_seat.give_back(place))
             } else {
-                (Some(place), None)
+                (wake, Some(place), None)
             }
         });
         drop(closed);
         if let Some(place) = again {
             thin.pool.rosters.stalled.list(place);
         }
-        thin.wake();
+        if wake {
+            thin.wake();
+        }
     }
 
     /// Serves the bios that wait for it. The device's work only.
@@ -544,54 +564,67 @@ impl Thin {
     /// tree costs one time the disk's latency, not one for each bio. Bios overtake each other so. They are
     /// all under way at the same time, which gives them no order: who wants one waits for the end of
     /// the first.
+    ///
+    /// Those for which there is no job wait in lists of their own, which are gone through by turns. A bio
+    /// that has not been looked at never waits behind them, for it may need no job.
     fn process_deferred(self: &Arc<Self>) {
-        let mut list = self.waiting.with(|w| w.deferred.take());
+        let turns = self.turns();
+        let mut list = self.waiting.with(|w| {
+            let mut list = w.take_turns(turns);
+            list.append(w.deferred.take());
+            list
+        });
         let mut rounds = 0;
         loop {
-            let mut cold = BioList::new();
-            let mut later = BioList::new();
-            let mut over_origin = BioList::new();
-            while let Some(bio) = list.pop() {
-                // Where there was no job for one there is none for the others.
-                if !later.is_empty() && bio.op() == Op::Write && bio.bytes() > 0 {
-                    later.push(bio);
-                    continue;
+            let mut cold = self.process_all(list);
+            // After they were put into the lists: jobs may have ended, and the worker may have run for
+            // them, before. From here on each that ends makes it run. Also, who had a turn may have
+            // needed no job: then it is the next one's.
+            let turns = self.turns();
+            let mut next = self.waiting.with(|w| w.take_turns(turns));
+            if let Some(first) = cold.pop() {
+                self.pool.meta.prefetch();
+                if rounds < ROUNDS && change::bring_in(self, &first) {
+                    cold.push(first);
+                } else {
+                    self.process_waiting(first);
                 }
-                match change::process(self, bio, false) {
-                    Left::Nothing => {}
-                    Left::Cold(bio) => cold.push(bio),
-                    Left::Crowded(bio) => later.push(bio),
-                    Left::OriginCrowded(bio) => over_origin.push(bio),
-                }
+                rounds = rounds.saturating_add(1);
+            } else if next.is_empty() {
+                return;
             }
-            self.wait_for_room(later);
-            self.wait_for_origin_copy(over_origin);
-            let Some(first) = cold.pop() else { return };
-            self.pool.meta.prefetch();
-            if rounds < ROUNDS && change::bring_in(self, &first) {
-                cold.push(first);
-            } else {
-                self.process_waiting(first);
-            }
-            rounds = rounds.saturating_add(1);
-            cold.append(self.waiting.with(|w| w.deferred.take()));
-            list = cold;
+            next.append(cold);
+            next.append(self.waiting.with(|w| w.deferred.take()));
+            list = next;
         }
+    }
+
+    /// Serves bios, and lets those wait for which there is no job. Returns those whose mappings are not in
+    /// memory.
+    fn process_all(self: &Arc<Self>, mut list: BioList) -> BioList {
+        let mut cold = BioList::new();
+        let mut crowded = BioList::new();
+        let mut over_origin = BioList::new();
+        while let Some(bio) = list.pop() {
+            match change::process(self, bio, false) {
+                Left::Nothing => {}
+                Left::Cold(bio) => cold.push(bio),
+                Left::Crowded(bio) => crowded.push(bio),
+                Left::OriginCrowded(bio) => over_origin.push(bio),
+            }
+        }
+        self.all_wait_for(WaitFor::Job, crowded);
+        self.all_wait_for(WaitFor::OriginCopy, over_origin);
+        cold
     }
 
     /// Serves a bio whose lookup waits for all that it needs.
     fn process_waiting(self: &Arc<Self>, bio: Bio) {
-        let mut list = BioList::new();
         match change::process(self, bio, true) {
             Left::Nothing => {}
-            Left::Cold(bio) | Left::Crowded(bio) => {
-                list.push(bio);
-                self.wait_for_room(list);
-            }
-            Left::OriginCrowded(bio) => {
-                list.push(bio);
-                self.wait_for_origin_copy(list);
-            }
+            Left::Cold(bio) => self.wait_for(WaitFor::NextRun, bio),
+            Left::Crowded(bio) => self.wait_for(WaitFor::Job, bio),
+            Left::OriginCrowded(bio) => self.wait_for(WaitFor::OriginCopy, bio),
         }
     }
 
