@@ -31,7 +31,7 @@ slow() {
 }
 noise "$W/new" 2097152
 noise "$W/other" 4194304
-slow "0 $size delay $DATA 0 2000 $DATA 0 0"
+slow "0 $size delay $DATA 0 $((2000 * ${PACE:-1})) $DATA 0 0"
 
 # Three kinds of reader: direct and buffered, of the snapshots that share the chunks.
 in_background dd if=/dev/mapper/s of="$W/direct" bs=256k count=1 iflag=direct status=none
@@ -60,6 +60,7 @@ let_go() {
         dd if="$W/other" of=/dev/mapper/u bs=64k count=32 oflag=direct conv=notrunc status=none
     fi
 }
+still_going "$direct" "the direct reader"
 in_background let_go
 owners=$!
 for job in "$direct" "$cached" "$cached2" "$owners"; do

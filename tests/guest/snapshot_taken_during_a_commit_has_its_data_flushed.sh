@@ -25,28 +25,44 @@ flushes() {
 }
 # Nothing is to be committed.
 dmsetup status pool >/dev/null
-reload slow "$(slow 3000)"
-flushed=$(flushes)
+reload slow "$(slow $((6000 * ${PACE:-1})))"
 first_flush_is_over() {
     [ "$(flushes)" -gt "$flushed" ]
 }
-# A commit, which begins with the flush.
-in_background dd if=/dev/zero of=/dev/mapper/u bs=4k count=1 oflag=direct,dsync conv=notrunc status=none
-writer=$!
-sleep 1
-written=$(sectors_written "$META")
-# In place, and then part of the snapshot.
+zeroed() {
+    [ "$(sectors_written "$DATA_DISK")" -ge $((data_written + 128)) ]
+}
 noise "$W/new" 4096
-dd if="$W/new" of=/dev/mapper/t bs=4k count=1 oflag=direct conv=notrunc status=none
-in_background message create_snap 2 0
-snapshot=$!
+id=2
+while true; do
+    flushed=$(flushes) data_written=$(sectors_written "$DATA_DISK")
+    # A commit, which begins with the flush, once the chunk is filled.
+    in_background dd if=/dev/zero of=/dev/mapper/u bs=4k count=1 seek=$((id * 16)) oflag=direct,dsync conv=notrunc status=none
+    writer=$!
+    wait_for 5 zeroed
+    sleep 1
+    written=$(sectors_written "$META")
+    # In place, and then part of the snapshot.
+    dd if="$W/new" of=/dev/mapper/t bs=4k count=1 oflag=direct conv=notrunc status=none
+    in_background message create_snap "$id" 0
+    snapshot=$!
+    sleep 1
+    if ! first_flush_is_over; then
+        break
+    fi
+    # Something else had the processor for too long.
+    wait "$writer" || fail "the write failed"
+    wait "$snapshot" || fail "the snapshot failed"
+    [ "$id" -lt 5 ] || fail "the flush was never slow enough"
+    id=$((id + 1))
+done
 wait_for 10 first_flush_is_over
 sleep 1
 equals "sectors written to the metadata after one flush" "$(sectors_written "$META")" "$written"
 reload slow "$(slow 0)"
 wait "$writer" || fail "the write failed"
 wait "$snapshot" || fail "the snapshot failed"
-thin s 2 4
+thin s "$id" 4
 dd if=/dev/mapper/s bs=4k count=1 iflag=direct status=none | cmp - "$W/new"
 remove t u s
 pool_remove pool

@@ -29,7 +29,7 @@ for name in a b; do
         - $name "$W/held"
     eval "held_$name=\$!"
 done
-sleep 1
+sleep $((2 * ${PACE:-1}))
 for name in a b; do
     id=$([ $name = a ] && echo 0 || echo 1)
     in_background message create_snap $((id + 10)) "$id"

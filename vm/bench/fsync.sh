@@ -68,9 +68,11 @@ beside_fsyncs() {
     reload slow "$(flush_takes "$2")"
     touch "$W/going"
     python3 "$W/fsyncs.py" /dev/mapper/n "$W/going" &
+    pid=$!
     timed "$1" read r 2000 0
     rm "$W/going"
-    wait
+    # Without its commits the figures would mean nothing.
+    wait "$pid" || fail "the writer beside has failed"
     reload slow "$(flush_takes 0)"
     dmsetup remove n
     message "delete 10003"
