@@ -51,5 +51,5 @@ io() {
     jq '.jobs[0] | [.read.runtime, .write.runtime] | max' "$W/fio"
 }
 # Some thirty leaves and three levels above. A write's insertion reads neighbours of full leaves besides.
-cold "64 cold reads" 2500 io randread 0
-cold "64 cold first writes" 4500 io randwrite 64k
+cold "64 cold reads" $((2500 * ${PACE:-1})) io randread 0
+cold "64 cold first writes" $((4500 * ${PACE:-1})) io randwrite 64k
