@@ -110,24 +110,24 @@ pub(crate) enum ReadOutcome {
 }
 
 /// Bars new records of a device's reads: while chunks of it have become shared to which writes in place
-/// may still be in flight. A read might be answered before such a write.
+/// may still be in flight. A read might be answered before such a write. Counts who has raised it.
 #[derive(Default)]
-pub(crate) struct Bar(AtomicBool);
+pub(crate) struct Bar(AtomicU32);
 
 impl Bar {
     /// Of reads whose mapping is looked up from now on nothing is recorded. Any context.
     pub(crate) fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Lets records be made again. Any context.
+    /// Lets records be made again, once for each time it was raised. Any context.
     pub(crate) fn lower(&self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether it is up. Any context.
     pub(crate) fn is_up(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.load(Ordering::SeqCst) != 0
     }
 }
 

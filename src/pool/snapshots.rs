@@ -66,10 +66,8 @@ impl Making {
         }
     }
 
-    /// The snapshot is complete, or was not made after all.
-    ///
-    /// The bar is lowered before the entry goes, in one hold: the next snapshot of the device, which raises it
-    /// anew, is begun only once the entry has gone ([`Self::before`]).
+    /// The snapshot is complete, or was not made after all. The bar counts, so the next snapshot of the device,
+    /// which is begun once the entry has gone ([`Self::before`]), keeps its own.
     fn end(&self, device: &Arc<Device>) {
         let mut list = self.0.write();
         device.snapshots.lower();
