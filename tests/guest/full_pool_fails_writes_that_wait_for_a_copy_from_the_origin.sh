@@ -8,6 +8,7 @@
 only drr dropin
 pool 128 8 0 error_if_no_space
 EXT=$(disk 24)
+export EXT
 external ext $((20 * 2048))
 message create_thin 0
 external_thin t 0 $((20 * 2048)) ext
