@@ -2,7 +2,7 @@
 
 //! Discards of a block device, many under way at once.
 
-use super::{bdev::BlockDev, bindings, pdata::without_io, work::WorkQueue};
+use super::{bdev::BlockDev, bindings, work::WorkQueue};
 use core::{ffi::c_void, marker::PhantomData, ptr::NonNull};
 use kernel::{ffi::c_uint, prelude::*};
 
@@ -70,8 +70,9 @@ impl<'a> Discards<'a> {
     pub(crate) fn start(&mut self, ranges: impl Iterator<Item = (u64, u32)>) {
         self.wait();
         self.ranges.clear();
+        // Reclaim must not be entered: it may wait for chunks that the caller is about to let go.
         let mut rest = ranges.fuse();
-        while without_io(|| self.ranges.reserve(1, GFP_KERNEL | __GFP_NOWARN)).is_ok() {
+        while self.ranges.reserve(1, GFP_NOWAIT | __GFP_NOWARN).is_ok() {
             let Some((sector, sectors)) = rest.next() else {
                 self.queue();
                 return;

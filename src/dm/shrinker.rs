@@ -10,7 +10,8 @@ use kernel::{prelude::*, sync::Arc};
 /// What can be made smaller under memory pressure.
 ///
 /// Called by whoever allocates, in the middle of file systems and of block drivers, with their locks
-/// held, and by kswapd: an implementation takes spinlocks only, and neither sleeps nor allocates.
+/// held, and by kswapd: an implementation takes spinlocks only. It may let others run between them (`pause`), but
+/// neither waits nor allocates.
 pub(crate) trait Shrink: Send + Sync + 'static {
     /// Things that could be given back now.
     fn count(&self) -> usize;

@@ -171,6 +171,8 @@ fn pass_down(
     }));
     core::mem::swap(next, under_way);
     let_go(pool, &mut done);
+    // With its memory: the next round need not get any.
+    *next = done;
 }
 
 /// Step 5. Errors of the data device are its own affair: the space comes back all the same.
