@@ -193,7 +193,7 @@ drr_at_least served_pages 1000
 case $(uname -r) in
 *-debug) ;;
 *)
-    drr_at_least cache_dropped_pages 100
+    drr_at_least cache_dropped_pages 10
     if [ "${SOAK_VERIFY:-on}" = off ]; then
         drr_at_least followed_pages 16
     fi

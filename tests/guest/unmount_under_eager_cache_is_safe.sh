@@ -29,7 +29,7 @@ while [ "$round" -lt 12 ]; do
     umount "$C"
     remove a b c
 done
-drr_at_least cache_dropped_pages 1000
+drr_at_least cache_dropped_pages 100
 thin a 1 64
 A=$(mounted a ro,noload)
 cmp "$A/file" "$W/file"
