@@ -4,4 +4,5 @@
 . "$TESTS/lib.sh"
 . "$TESTS/power_cut_lib.sh"
 
-power_cut ext4 96
+# Each fsync is one flush of the data device.
+power_cut ext4 96 --scale 1.25

@@ -4,4 +4,5 @@
 . "$TESTS/lib.sh"
 . "$TESTS/power_cut_lib.sh"
 
-power_cut xfs 160
+# Each fsync is one flush of the data device.
+power_cut xfs 160 --scale 1.25
