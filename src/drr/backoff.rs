@@ -18,6 +18,7 @@
 
 use super::group::key_of;
 use super::platform::{array, boxed_waiting, Array, Boxed};
+use super::spread::{is_in_sample, spread};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Failures in a row after which a mapping is not recorded for a while.
@@ -37,7 +38,6 @@ const COUNT_BITS: u32 = 12;
 const TIME_BITS: u32 = 28;
 /// log2 of the nanoseconds that time is counted in.
 const TICK_SHIFT: u32 = 27;
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One place's contents.
 #[derive(Clone, Copy)]
@@ -81,8 +81,8 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(places: &'a Array<AtomicU64>, hash: u64, most: u64) -> Option<Self> {
-        let h = hash.wrapping_mul(GOLDEN);
-        let h = (h ^ (h >> 32)).wrapping_mul(GOLDEN);
+        let h = spread(hash);
+        let h = spread(h ^ (h >> 32));
         Some(Self {
             word: places.get((h >> 32) as usize & places.len().saturating_sub(1))?,
             tag: (h >> (COUNT_BITS + TIME_BITS)) | 1,
@@ -132,7 +132,7 @@ impl Backoff {
 
     /// The places of a mapping of a layer and of the layer itself, their tags there, and how long their rows become.
     fn rows(&self, mapping: usize, layer: u64) -> [Option<Place<'_>>; 2] {
-        let device = layer.wrapping_mul(GOLDEN);
+        let device = spread(layer);
         let file = mapping as u64 ^ device;
         [
             Place::of(&self.files, file, FILE_ROW),
@@ -168,7 +168,7 @@ impl Backoff {
         ppn: u64,
         now_ns: impl Fn() -> u64,
     ) -> bool {
-        if !self.any.load(Ordering::Relaxed) || in_sample(ppn) {
+        if !self.any.load(Ordering::Relaxed) || is_in_sample(key_of(ppn), SAMPLE) {
             return true;
         }
         let mut rows = self.rows(mapping, layer).into_iter().flatten();
@@ -177,9 +177,4 @@ impl Backoff {
             row.is_some_and(|row| !row.is_over(now_ns()))
         })
     }
-}
-
-/// The top bits of a product with 2^64 / golden ratio spread consecutive numbers evenly (Knuth, TAOCP 3, 6.4).
-fn in_sample(ppn: u64) -> bool {
-    key_of(ppn).wrapping_mul(GOLDEN) >> (u64::BITS - SAMPLE.trailing_zeros()) == 0
 }

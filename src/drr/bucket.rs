@@ -22,14 +22,8 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// Drops every group for which `keep` says no, and takes it off `groups`.
-    pub(super) fn retain(&mut self, groups: &Shares, mut keep: impl FnMut(&mut Group) -> bool) {
-        self.groups.retain(|group| {
-            let stays = keep(group);
-            if !stays {
-                groups.sub(group.id.domain, 1);
-            }
-            stays
-        });
+    pub(super) fn retain(&mut self, groups: &Shares, keep: impl FnMut(&mut Group) -> bool) {
+        self.retain_up_to(groups, (u64::MAX, u32::MAX), keep);
     }
 
     /// The same for the groups up to those of a key and domain.

@@ -37,6 +37,7 @@ use super::group::{key_of, keys, mask_of, slot_of, GROUP_PAGES};
 use super::list::{node, List, Node};
 use super::platform::{array, pause, Array, Boxed, IrqLock};
 use super::shares::Shares;
+use super::spread::spread;
 use super::table::Ticket;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -134,9 +135,7 @@ impl<P> MetaPages<P> {
     }
 
     fn slot(&self, key: u64) -> Option<&Slot<P>> {
-        let h = key
-            .wrapping_mul(self.seed)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let h = spread(key.wrapping_mul(self.seed));
         let n = u128::from(h).wrapping_mul(self.slots.len() as u128) >> 64;
         self.slots.get(n as usize)
     }

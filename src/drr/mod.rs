@@ -29,7 +29,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, backoff.rs, peers.rs, shares.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, backoff.rs, peers.rs, shares.rs, spread.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, cache.rs the removal of copies, message.rs
 //! what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
@@ -72,6 +72,7 @@ mod record;
 pub(crate) mod sampling;
 mod serve;
 pub(crate) mod shares;
+pub(crate) mod spread;
 pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod turns;

@@ -20,6 +20,7 @@
 
 use super::hash::{Key, PAGE_WORDS};
 use super::platform::{array, now_ns};
+use super::spread::is_in_sample;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Pages that may be recorded, in terms of what serving them would gain, before hits have to pay for more.
@@ -156,7 +157,5 @@ pub(crate) fn cost_of(key: &Key) -> Option<u64> {
 
 /// Whether a page is in a stretch of the sample. Not every 64th stretch: files lie in patterns.
 fn in_sample(ppn: u64) -> bool {
-    let stretch = ppn >> STRETCH_SHIFT;
-    // The top bits of a product with 2^64 / golden ratio spread consecutive numbers evenly (Knuth, TAOCP 3, 6.4).
-    stretch.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58 == 0
+    is_in_sample(ppn >> STRETCH_SHIFT, SAMPLE)
 }

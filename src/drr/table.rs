@@ -47,6 +47,7 @@ use super::group::{
 use super::list::{node, List, Node};
 use super::platform::{array, pause, Array, Boxed, IrqLock};
 use super::shares::{Share, Shares};
+use super::spread::spread;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Groups a bucket holds on average when the table is full.
@@ -175,10 +176,7 @@ impl Table {
     }
 
     fn number(&self, key: u64) -> usize {
-        // An odd multiplier spreads consecutive keys evenly over the top bits.
-        let h = key
-            .wrapping_mul(self.seed)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let h = spread(key.wrapping_mul(self.seed));
         h.checked_shr(self.shift).unwrap_or(0) as usize
     }
 

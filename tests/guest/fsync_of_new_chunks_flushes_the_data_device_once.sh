@@ -9,22 +9,20 @@ thin_new t 0 16
 flushes() {
     awk '{ print $16 }' "/sys/block/${DATA#/dev/}/stat"
 }
-before=$(flushes)
-i=0
-while [ "$i" -lt 50 ]; do
-    dd if=/dev/urandom of=/dev/mapper/t bs=64k count=1 seek="$i" oflag=direct conv=fsync,notrunc status=none
-    i=$((i + 1))
-done
-between=$(flushes)
+# fsyncs N SIZE: the flushes that it takes to write and fsync so many blocks of that size, one after the other.
+fsyncs() {
+    f_before=$(flushes)
+    f_n=0
+    while [ "$f_n" -lt "$1" ]; do
+        dd if=/dev/urandom of=/dev/mapper/t bs="$2" count=1 seek="$f_n" oflag=direct conv=fsync,notrunc status=none
+        f_n=$((f_n + 1))
+    done
+    echo $(($(flushes) - f_before))
+}
+new=$(fsyncs 50 64k)
 # Commits of the worker's own come beside them, once a second.
-[ $((between - before)) -ge 50 ] || fail "50 fsyncs of new chunks flushed the data device $((between - before)) times"
-[ $((between - before)) -le 75 ] || fail "50 fsyncs of new chunks flushed the data device $((between - before)) times"
+[ "$new" -ge 50 ] || fail "50 fsyncs of new chunks flushed the data device $new times"
+[ "$new" -le 75 ] || fail "50 fsyncs of new chunks flushed the data device $new times"
 sleep 2
-before=$(flushes)
-i=0
-while [ "$i" -lt 20 ]; do
-    dd if=/dev/urandom of=/dev/mapper/t bs=4k count=1 seek="$i" oflag=direct conv=fsync,notrunc status=none
-    i=$((i + 1))
-done
-after=$(flushes)
-[ $((after - before)) -ge 20 ] || fail "20 fsyncs of mapped chunks flushed the data device $((after - before)) times"
+mapped=$(fsyncs 20 4k)
+[ "$mapped" -ge 20 ] || fail "20 fsyncs of mapped chunks flushed the data device $mapped times"

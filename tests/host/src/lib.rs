@@ -45,6 +45,8 @@ pub mod drr {
     pub mod sampling;
     #[path = "../../../../src/drr/shares.rs"]
     pub mod shares;
+    #[path = "../../../../src/drr/spread.rs"]
+    pub mod spread;
     #[path = "../../../../src/drr/stats.rs"]
     pub mod stats;
     #[path = "../../../../src/drr/table.rs"]
