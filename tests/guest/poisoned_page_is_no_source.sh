@@ -49,10 +49,10 @@ equals "pages taken out of use" $(($(count_poisoned) - before)) 6
 drr_at_least served_pages 900
 drr_is hash_rejects 0
 umount "$A" "$B"
-# Back into use, for the tests to come.
+# Back into use, for the tests to come. The kernel refuses a frame that is between two lists at the moment: six lost pages harm no test.
 if modprobe hwpoison-inject 2>/dev/null; then
     while read -r frame; do
-        echo "$frame" >/sys/kernel/debug/hwpoison/unpoison-pfn
+        echo "$frame" >/sys/kernel/debug/hwpoison/unpoison-pfn || echo "frame $frame stays out of use"
     done <"$W/frames"
     rmmod hwpoison-inject
 fi
