@@ -233,13 +233,29 @@ impl LockedSource {
     }
 
     /// Takes the folio out of the page cache, if it is of a file on the device `own`, no journal needs
-    /// it and nobody else has a reference; whether it is out. Process context; does not sleep.
-    pub(crate) fn drop_from_cache(self, own: BlockDev) -> bool {
+    /// it and nobody else has a reference. Process context; does not sleep.
+    pub(crate) fn drop_from_cache(self, own: BlockDev) -> Dropped {
         // SAFETY: the folio is locked and referenced by the type invariant, and in a mapping and clean, as
         // `drr_source_lock` has checked under the lock that is still held. Whether others have references
         // is checked there; `own` is only compared.
-        unsafe { bindings::drr_source_drop(self.held.page.as_ptr(), own.as_ptr()) }
+        let done = unsafe { bindings::drr_source_drop(self.held.page.as_ptr(), own.as_ptr()) };
+        match done as u32 {
+            bindings::DRR_DROP_DONE => Dropped::Done,
+            bindings::DRR_DROP_BATCHED => Dropped::Batched,
+            _ => Dropped::Refused,
+        }
     }
+}
+
+/// The answer of [`LockedSource::drop_from_cache`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Done,
+    /// Somebody uses the folio, or it may not leave like this.
+    Refused,
+    /// The folio waits for its place on an LRU list in a batch of another processor, up to 31 pages each
+    /// (mm/swap.c), and can leave when that processor has emptied its batch.
+    Batched,
 }
 
 /// A folio of page cache, as its layer uses it.

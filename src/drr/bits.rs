@@ -56,6 +56,16 @@ impl Bits {
         }
     }
 
+    /// Moves all numbers of `other`, a set for as many, here.
+    pub(crate) fn take_all_of(&self, other: &Self) {
+        for (to, from) in self.words.iter().zip(other.words.iter()) {
+            // Mostly there is none, and the line stays shared.
+            if from.load(Ordering::SeqCst) != 0 {
+                to.fetch_or(from.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+            }
+        }
+    }
+
     /// The smallest number in the set that is `from` or larger. Looks at a word for each 64 numbers.
     pub(crate) fn next(&self, from: usize) -> Option<usize> {
         self.next_below(from, usize::MAX)

@@ -30,7 +30,7 @@ use super::{
     Drr, Layer,
 };
 use crate::dm::{
-    folio::{LockedSource, Reject, Use},
+    folio::{Dropped, LockedSource, Reject, Use},
     shrinker::{Shrink, ShrinkGroups},
     work::{Work, WorkQueue},
 };
@@ -81,6 +81,9 @@ pub(crate) struct Cache {
     policy: AtomicU32,
     /// Buckets of the table that are to be looked through.
     marks: Bits,
+    /// Those to be marked when the next round begins, whatever makes it begin: they have copies that can leave
+    /// when another processor has emptied its batch for the LRU lists, and nothing tells when that is.
+    later: Bits,
     /// Where among them the next run of the work goes on; [`NO_ROUND`]: nowhere, until the delay is over.
     next_mark: AtomicUsize,
     /// Pages that are wanted back.
@@ -105,6 +108,7 @@ impl Cache {
         Ok(Self {
             policy: AtomicU32::new(policy as u32),
             marks: Bits::new(table.buckets()).ok_or(ENOMEM)?,
+            later: Bits::new(table.buckets()).ok_or(ENOMEM)?,
             next_mark: AtomicUsize::new(NO_ROUND),
             demand: Demand::new(table.buckets()),
             hand: AtomicUsize::new(0),
@@ -235,6 +239,7 @@ impl Drr {
 
     /// The work of the delay.
     fn look_at_marks(self: &Arc<Self>) {
+        self.cache.marks.take_all_of(&self.cache.later);
         self.cache.begin_round();
     }
 
@@ -270,8 +275,12 @@ impl Drr {
             from = bucket.saturating_add(1);
             // Before the look: who marks it from now on may have something that is not seen.
             cache.marks.clear(bucket);
-            if self.thin_out(bucket, AT_EASE, &mut Wanted::everything()) {
-                cache.look_soon(bucket);
+            match self.thin_out(bucket, AT_EASE, &mut Wanted::everything()) {
+                Again::Soon => cache.look_soon(bucket),
+                Again::Later => {
+                    cache.later.set(bucket);
+                }
+                Again::No => {}
             }
         }
         cache.next_mark.store(NO_ROUND, Ordering::SeqCst);
@@ -313,10 +322,9 @@ impl Drr {
         false
     }
 
-    /// Thins out the pages of one bucket of the table to `keep` copies, as far as that is wanted; whether
-    /// there were copies that could not be looked at now.
-    fn thin_out(&self, bucket: usize, keep: usize, wanted: &mut Wanted) -> bool {
-        let mut locked = false;
+    /// Thins out the pages of one bucket of the table to `keep` copies, as far as that is wanted.
+    fn thin_out(&self, bucket: usize, keep: usize, wanted: &mut Wanted) -> Again {
+        let mut again = Again::No;
         let mut after = None;
         loop {
             let copied = self.table.copied(bucket, keep, after);
@@ -334,21 +342,32 @@ impl Drr {
                     domain,
                     keep,
                     wanted: &mut *wanted,
-                    locked: false,
+                    again,
                     tally: Tally::new(),
                 };
                 for slot in 0..GROUP_PAGES as u64 {
                     thinning.page((key << GROUP_SHIFT) | slot);
                 }
                 self.stats.add(&thinning.tally);
-                locked |= thinning.locked;
+                again = thinning.again;
             }
             drop(state);
             // A bucket may have hundreds of such keys and domains.
             pause();
         }
-        locked
+        again
     }
+}
+
+/// When a bucket is worth another look.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Again {
+    /// When something is recorded.
+    No,
+    /// With the next round: a copy is in a batch for the LRU lists.
+    Later,
+    /// In a moment: a copy was locked, so its reader is at it.
+    Soon,
 }
 
 /// One look at the pages of a key.
@@ -361,8 +380,7 @@ struct Thinning<'a> {
     keep: usize,
     /// Whose copies may leave, and which have.
     wanted: &'a mut Wanted,
-    /// A copy was locked: its reader is at it.
-    locked: bool,
+    again: Again,
     tally: Tally,
 }
 
@@ -416,7 +434,9 @@ impl Thinning<'_> {
                 Some((page, usage))
             }
             Err(why) => {
-                self.locked |= why == Reject::Locked;
+                if why == Reject::Locked {
+                    self.again = Again::Soon;
+                }
                 self.drr.reject(ppn, source, why, &mut self.tally);
                 None
             }
@@ -431,7 +451,11 @@ impl Thinning<'_> {
             return false;
         };
         let layer = self.layers.iter().find(|l| l.serial == source.layer);
-        if !layer.is_some_and(|layer| page.drop_from_cache(layer.own)) {
+        let dropped = layer.map_or(Dropped::Refused, |layer| page.drop_from_cache(layer.own));
+        if dropped != Dropped::Done {
+            if dropped == Dropped::Batched {
+                self.again = self.again.max(Again::Later);
+            }
             self.tally.add(Counter::CacheKeptBusy, 1);
             return false;
         }

@@ -283,17 +283,23 @@ static int drr_folio_others(struct folio *folio)
 	       (folio_nr_pages(folio) + !!folio_has_private(folio) + 1);
 }
 
+/* Whether the only other reference is that of a batch for the LRU lists. */
+static bool drr_folio_is_batched(struct folio *folio)
+{
+	return drr_folio_others(folio) == 1 && !folio_test_lru(folio);
+}
+
 /*
- * The same is asked for good, if a reference is that of the batch in which this
- * processor gathers what goes to the LRU lists. lru_add_drain is not exported;
- * what gives a batch of folios back, here an empty one, begins with it
- * (mm/swap.c).
+ * Whether nobody else refers to the folio. The batch in which this processor
+ * gathers what goes to the LRU lists is emptied first. lru_add_drain is not
+ * exported; what gives a batch of folios back, here an empty one, begins with it
+ * (mm/swap.c). Other processors' batches stay as they are.
  */
 static bool drr_folio_is_ours(struct folio *folio)
 {
 	struct folio_batch none;
 
-	if (drr_folio_others(folio) == 1 && !folio_test_lru(folio)) {
+	if (drr_folio_is_batched(folio)) {
 		folio_batch_init(&none);
 		__folio_batch_release(&none);
 	}
@@ -311,7 +317,7 @@ static bool drr_folio_is_ours(struct folio *folio)
  * needs, which generic_error_remove_folio would throw away. Whoever finds the
  * folio in the meantime has a reference, and sees what a truncation would show.
  */
-bool drr_source_drop(struct page *page, struct block_device *own)
+int drr_source_drop(struct page *page, struct block_device *own)
 {
 	struct folio *folio = page_folio(page);
 	struct address_space *mapping = folio->mapping;
@@ -319,19 +325,21 @@ bool drr_source_drop(struct page *page, struct block_device *own)
 	bool done = false;
 
 	if (!inode || !S_ISREG(inode->i_mode) || inode->i_sb->s_bdev != own)
-		return false;
+		return DRR_DROP_REFUSED;
 	/* Not every file system lets its folios be taken away like this: f2fs, EROFS and FAT do not say so. */
 	if (mapping->a_ops->error_remove_folio != generic_error_remove_folio)
-		return false;
-	if (folio_mapped(folio) || !drr_folio_is_ours(folio))
-		return false;
+		return DRR_DROP_REFUSED;
+	if (folio_mapped(folio))
+		return DRR_DROP_REFUSED;
+	if (!drr_folio_is_ours(folio))
+		return drr_folio_is_batched(folio) ? DRR_DROP_BATCHED : DRR_DROP_REFUSED;
 	if (!filemap_release_folio(folio, 0) || folio_test_dirty(folio))
-		return false;
+		return DRR_DROP_REFUSED;
 	rcu_read_lock();
 	if (drr_folio_is_ours(folio))
 		done = !generic_error_remove_folio(mapping, folio);
 	rcu_read_unlock();
-	return done;
+	return done ? DRR_DROP_DONE : DRR_DROP_REFUSED;
 }
 
 int drr_source_copy(struct page *source, struct page *to)

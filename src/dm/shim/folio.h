@@ -73,7 +73,14 @@ struct drr_use {
 };
 
 void drr_source_use(struct page *page, struct drr_use *use);
-bool drr_source_drop(struct page *page, struct block_device *own);
+
+/* What drr_source_drop has done. */
+#define DRR_DROP_DONE		0
+#define DRR_DROP_REFUSED	1
+/* Not yet: a batch for the LRU lists, of another processor, refers to the folio. */
+#define DRR_DROP_BATCHED	2
+
+int drr_source_drop(struct page *page, struct block_device *own);
 
 void *drr_page_map(struct page *page);
 void drr_page_unmap(void *addr);

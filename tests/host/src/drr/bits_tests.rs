@@ -42,6 +42,18 @@ fn all_are_as_many_as_fit_into_whole_words() {
 }
 
 #[test]
+fn all_of_another_set_are_taken() {
+    let (here, there) = (Bits::new(190).unwrap(), Bits::new(190).unwrap());
+    assert!(here.set(7));
+    for n in [7, 64, 189] {
+        assert!(there.set(n));
+    }
+    here.take_all_of(&there);
+    assert_eq!(there.next(0), None);
+    assert_eq!([0, 8, 65, 190].map(|n| here.next(n)), [Some(7), Some(64), Some(189), None]);
+}
+
+#[test]
 fn without_memory_there_is_none() {
     set_out_of_memory(true);
     assert!(Bits::new(1).is_none());
