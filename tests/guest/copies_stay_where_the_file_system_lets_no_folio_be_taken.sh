@@ -1,6 +1,6 @@
 #!/bin/sh
 # cache=pressure: FAT does not say that the kernel may take its folios away, so both copies of a file stay, and are served.
-# vm: timeout=120 smp=2
+# vm: timeout=120 smp=2 kernel=stock
 . "$TESTS/lib.sh"
 
 only drr dropin
