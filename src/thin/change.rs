@@ -9,6 +9,7 @@
 
 use super::{
     claim::{Claim, Refused},
+    hold::steps_of_one_hold,
     Stay, Thin, WaitFor,
 };
 use crate::{
@@ -394,10 +395,6 @@ impl Job {
 /// Jobs that are looked at together, at most.
 const BATCH: usize = 64;
 
-/// How long insertions hold the metadata's lock, in nanoseconds. One takes some microseconds, but
-/// fifty times that where a snapshot shares the leaf that it goes to.
-const HOLD_NS: u64 = 2_000_000;
-
 /// Maps filled chunks and lets everybody go on. The pool's worker only.
 pub(crate) fn complete(pool: &Pool, mut jobs: Queue<Job>) {
     while !jobs.is_empty() {
@@ -424,16 +421,16 @@ fn complete_some(pool: &Pool, batch: &mut Queue<Job>) {
     let mut done = Queue::new();
     // What fails here, job by job, is tried again below.
     let tried = pool.meta.insert_batch(|meta| {
-        let until = now_ns().saturating_add(HOLD_NS);
-        while let Some(mut job) = batch.pop() {
+        steps_of_one_hold(now_ns, || {
+            let Some(mut job) = batch.pop() else {
+                return false;
+            };
             if job.status.is_ok() {
                 let _ = job.insert(meta);
             }
             done.push(job);
-            if now_ns() >= until {
-                break;
-            }
-        }
+            true
+        });
     });
     if tried.is_err() {
         done = batch.take();

@@ -14,6 +14,7 @@ pub(crate) mod change;
 mod claim;
 pub(crate) mod device;
 pub(crate) mod discard;
+mod hold;
 pub(crate) mod map;
 pub(crate) mod origin;
 pub(crate) mod runs;

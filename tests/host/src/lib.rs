@@ -153,10 +153,14 @@ pub mod pool {
 }
 
 pub mod thin {
-    //! The pure file of src/thin.
+    //! The pure files of src/thin.
+    #[path = "../../../../src/thin/hold.rs"]
+    pub mod hold;
     #[path = "../../../../src/thin/runs.rs"]
     pub mod runs;
 
+    #[cfg(test)]
+    mod hold_tests;
     #[cfg(test)]
     mod runs_tests;
 }

@@ -50,7 +50,10 @@ fn all_of_another_set_are_taken() {
     }
     here.take_all_of(&there);
     assert_eq!(there.next(0), None);
-    assert_eq!([0, 8, 65, 190].map(|n| here.next(n)), [Some(7), Some(64), Some(189), None]);
+    assert_eq!(
+        [0, 8, 65, 190].map(|n| here.next(n)),
+        [Some(7), Some(64), Some(189), None]
+    );
 }
 
 #[test]
