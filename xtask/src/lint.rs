@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `cargo xtask lint`: formatting, lints as errors, and the rule that `unsafe` stays in src/dm.
+//! `cargo xtask lint`: formatting, lints as errors, and the module's own rules: `unsafe` stays in src/dm, and arrows point
+//! down (`arrows`).
 
-use crate::{build, cache, frames, host, kernel, paths, proc, ui};
+use crate::{arrows, build, cache, frames, host, kernel, paths, proc, ui};
 use anyhow::{bail, Context, Result};
 use proc_macro2::{TokenStream, TokenTree};
 use std::fs;
@@ -42,6 +43,7 @@ pub fn run(args: Args) -> Result<i32> {
     );
     check("rustfmt: module", module_format());
     check("unsafe only in src/dm", unsafe_stays());
+    check("arrows point down", arrows::check());
     check("shellcheck: guest scripts", shellcheck());
     let clippy = [
         "clippy",

@@ -4,11 +4,12 @@
 //!
 //! One file per subcommand (`bench`, `build`, `demo`, `doctor`, `heatmap`, `lint`, `test`, `vm`); what they share is in `cache` (downloads
 //! and images, keyed by content), `kernel` (pin and prepared tree), `debug_kernel` (the one that is built here), `machine`
-//! (a boot), `emulator` (QEMU), `klog` (kernel log filter), `figures` (what a guest measures), `proc` (child processes that never outlive us) and
-//! `ui` (progress).
+//! (a boot), `emulator` (QEMU), `klog` (kernel log filter), `sources` (Rust files as tokens), `figures` (what a guest measures),
+//! `proc` (child processes that never outlive us) and `ui` (progress).
 #![forbid(unsafe_code)]
 
 mod apt;
+mod arrows;
 mod bars;
 mod bench;
 mod build;
@@ -30,6 +31,7 @@ mod paths;
 mod picture;
 mod proc;
 mod roots;
+mod sources;
 mod test;
 mod ui;
 mod vm;
@@ -58,7 +60,7 @@ enum Command {
     Vm(vm::Args),
     /// Builds the module against a prepared kernel tree
     Build(build::Args),
-    /// Checks formatting, lints, and that `unsafe` stays in src/dm
+    /// Checks formatting, lints, and the module's own rules
     Lint(lint::Args),
     /// Says what is missing on this machine, and how to install it
     Doctor(doctor::Args),
