@@ -31,6 +31,7 @@ mod paths;
 mod picture;
 mod proc;
 mod roots;
+mod sizes;
 mod sources;
 mod test;
 mod ui;

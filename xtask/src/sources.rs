@@ -12,6 +12,7 @@ use walkdir::WalkDir;
 pub struct Source {
     /// From the top of the checkout: `src/dm/bio.rs`
     pub path: String,
+    pub lines: usize,
     pub tokens: TokenStream,
 }
 
@@ -22,6 +23,7 @@ impl Source {
             .map_err(|e| anyhow::anyhow!("{path} holds no Rust tokens: {e}"))?;
         Ok(Source {
             path: path.to_string(),
+            lines: text.lines().count(),
             tokens,
         })
     }
