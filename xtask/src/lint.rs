@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `cargo xtask lint`: formatting, lints as errors, and the module's own rules: `unsafe` stays in src/dm, arrows point
-//! down (`arrows`), files and functions are short (`sizes`).
+//! down (`arrows`), files and functions are short (`sizes`), a type name has one meaning (`names`).
 
-use crate::{arrows, build, cache, frames, host, kernel, paths, proc, sizes, ui};
+use crate::{arrows, build, cache, frames, host, kernel, names, paths, proc, sizes, ui};
 use anyhow::{bail, Context, Result};
 use proc_macro2::{TokenStream, TokenTree};
 use std::fs;
@@ -45,6 +45,7 @@ pub fn run(args: Args) -> Result<i32> {
     check("unsafe only in src/dm", unsafe_stays());
     check("arrows point down", arrows::check());
     check("sizes of files and functions", sizes::check());
+    check("one meaning a type name", names::check());
     check("shellcheck: guest scripts", shellcheck());
     let clippy = [
         "clippy",

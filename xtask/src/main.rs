@@ -27,6 +27,7 @@ mod kernel;
 mod klog;
 mod lint;
 mod machine;
+mod names;
 mod paths;
 mod picture;
 mod proc;
