@@ -2,7 +2,7 @@
 
 //! `cargo xtask bench`: dm-thin and dm-drr side by side, in one boot.
 //!
-//! The guest's half of a benchmark is vm/bench/<name>.sh; it prints figures by side, case, metric and round, of which the
+//! The guest's half of a benchmark is `vm/bench/<name>.sh`; it prints figures by side, case, metric and round, of which the
 //! median goes into the table and the JSON.
 
 use crate::bars::{Bars, Figure};

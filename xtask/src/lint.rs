@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `cargo xtask lint`: formatting, lints as errors, and the module's own rules: `unsafe` stays in src/dm, arrows point
-//! down (`arrows`), files and functions are short (`sizes`), a type name has one meaning (`names`).
+//! `cargo xtask lint`: formatting, lints and documentation with warnings as errors, and the module's own rules: `unsafe` stays in
+//! src/dm, arrows point down (`arrows`), files and functions are short (`sizes`), a type name has one meaning (`names`).
 
 use crate::{arrows, build, cache, frames, host, kernel, names, paths, proc, sizes, ui};
 use anyhow::{bail, Context, Result};
@@ -57,6 +57,18 @@ pub fn run(args: Args) -> Result<i32> {
         "warnings",
     ];
     check("clippy: host crates", passes("cargo", &clippy));
+    // The documentation is for those who read the code, so it may link to what is private.
+    let doc = [
+        "--config",
+        "build.rustdocflags=['-Dwarnings', '-Arustdoc::private-intra-doc-links']",
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+        "--keep-going",
+    ];
+    check("rustdoc: host crates", passes("cargo", &doc));
     if !args.host && build::has_sources() {
         check(
             "rustc and clippy: module, the kernel's set",

@@ -62,7 +62,7 @@ enum Command {
     Vm(vm::Args),
     /// Builds the module against a prepared kernel tree
     Build(build::Args),
-    /// Checks formatting, lints, and the module's own rules
+    /// Checks formatting, lints, documentation, and the module's own rules
     Lint(lint::Args),
     /// Says what is missing on this machine, and how to install it
     Doctor(doctor::Args),
