@@ -2,7 +2,7 @@
 
 //! Guest tests: their headers, how they are batched into boots, and what became of each.
 //!
-//! A test is `tests/guest/<name>.sh`. Line 2 says in one sentence what it shows, a line `# vm: key=value …` what machine
+//! A test is `tests/guest/<subject>/<name>.sh`. Line 2 says in one sentence what it shows, a line `# vm: key=value …` what machine
 //! it needs. Tests with the same needs share a boot, one after another; after a failure or a lost VM the rest goes on in
 //! a fresh one. A test's part of the kernel log reaches from its begin mark to the next test's, and must be clean.
 
@@ -11,6 +11,7 @@ use crate::kernel::{Kernel, KernelKind};
 use crate::klog::{self, Filter};
 use crate::machine::{Event, Job, Vm};
 use crate::roots::Root;
+use crate::test_files;
 use anyhow::{bail, Context, Result};
 use std::collections::VecDeque;
 use std::fs;
@@ -122,35 +123,17 @@ pub struct Setup {
     pub jobs: usize,
 }
 
-/// All guest tests of a directory, by name.
+/// All guest tests below a directory, by name.
 pub fn list(dir: &Path) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
-    let entries = match fs::read_dir(dir) {
-        Ok(e) => e,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(tests),
-        Err(e) => return Err(e).with_context(|| format!("cannot list {}", dir.display())),
-    };
-    for entry in entries {
-        let path = entry
-            .with_context(|| format!("cannot list {}", dir.display()))?
-            .path();
-        let stem = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if path.extension().is_none_or(|e| e != "sh") || stem == "lib" || stem.starts_with('.') {
-            continue;
-        }
+    for (name, path) in test_files::scripts(dir)? {
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         // A library for tests is no test.
-        if !text.starts_with("#!") {
-            continue;
+        if text.starts_with("#!") {
+            tests.push(parse(&name, &text).with_context(|| format!("in {}", path.display()))?);
         }
-        tests.push(parse(&stem, &text).with_context(|| format!("in {}", path.display()))?);
     }
-    tests.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(tests)
 }
 
@@ -576,6 +559,12 @@ mod tests {
             Ok(t) => t,
             Err(e) => panic!("{e:#}"),
         }
+    }
+
+    #[test]
+    fn all_tests_of_the_checkout_have_headers() {
+        let tests = list(&crate::paths::checkout().join("tests/guest"));
+        assert!(tests.is_ok_and(|tests| tests.len() > 200));
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod roots;
 mod sizes;
 mod sources;
 mod test;
+mod test_files;
 mod ui;
 mod vm;
 

@@ -17,7 +17,7 @@ const TROUBLE: i32 = 125;
 #[derive(clap::Args)]
 #[command(
     after_help = "In the guest: $DISK1, $DISK2, … are the blank disks, $IMAGE the demo's image, $TESTS a copy of \
-tests/guest, $KO the module, which `modprobe dm-drr` finds too. Exits with the script's status; with 125 when the VM was \
+tests/guest with all its scripts side by side, $KO the module, which `modprobe dm-drr` finds too. Exits with the script's status; with 125 when the VM was \
 lost or, the script having ended well, the kernel log holds a report."
 )]
 pub struct Args {

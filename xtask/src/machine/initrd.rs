@@ -3,7 +3,7 @@
 //! The initramfs of one boot: busybox, the modules that find the root disk, the module under test, and the job.
 
 use super::{Accel, Job, Vm};
-use crate::{paths, proc, roots};
+use crate::{paths, proc, roots, test_files};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::Write;
@@ -92,7 +92,7 @@ fn put_job(vm: &Vm, job: &Job, drr: &Path) -> Result<&'static str> {
                 .and_then(|mut f| f.write_all(text))
                 .context("cannot write the script")?;
             if let Some(from) = &vm.tests {
-                copy_tests(from, drr)?;
+                test_files::copy(from, &drr.join("tests"))?;
             }
             Ok(if text.starts_with(b"#!") {
                 "exec"
@@ -101,7 +101,7 @@ fn put_job(vm: &Vm, job: &Job, drr: &Path) -> Result<&'static str> {
             })
         }
         Job::Tests(from, list) => {
-            copy_tests(from, drr)?;
+            test_files::copy(from, &drr.join("tests"))?;
             let bin = drr.join("tests/bin");
             fs::create_dir_all(&bin).context("cannot make the tests' bin")?;
             for program in &vm.programs {
@@ -131,12 +131,6 @@ fn settings(vm: &Vm, accel: Accel, shell: &str, modules: &[String]) -> String {
         text.push_str(&format!("export {name}='{value}'\n"));
     }
     text
-}
-
-fn copy_tests(from: &Path, drr: &Path) -> Result<()> {
-    let mut cp = proc::command("cp");
-    proc::output(cp.arg("-rL").arg(from).arg(drr.join("tests")))?;
-    Ok(())
 }
 
 /// The module files that `names` need, each after what it depends on.

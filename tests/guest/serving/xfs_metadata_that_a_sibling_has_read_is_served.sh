@@ -6,5 +6,5 @@ FS_MIB=320
 MKFS="-m reflink=1"
 OPTIONS=ro,norecovery
 DATA_MIB=400
-# shellcheck source=tests/guest/metadata_that_a_sibling_has_read_is_served.sh
+# shellcheck source=tests/guest/serving/metadata_that_a_sibling_has_read_is_served.sh
 . "$TESTS/metadata_that_a_sibling_has_read_is_served.sh"
