@@ -241,7 +241,7 @@ impl LockedSource {
         let done = unsafe { bindings::drr_source_drop(self.held.page.as_ptr(), own.as_ptr()) };
         match done as u32 {
             bindings::DRR_DROP_DONE => Dropped::Done,
-            bindings::DRR_DROP_BATCHED => Dropped::Batched,
+            bindings::DRR_DROP_BUSY => Dropped::Busy,
             _ => Dropped::Refused,
         }
     }
@@ -251,11 +251,11 @@ impl LockedSource {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
     Done,
-    /// Somebody uses the folio, or it may not leave like this.
+    /// The folio may not leave like this, or is mapped.
     Refused,
-    /// The folio waits for its place on an LRU list in a batch of another processor, up to 31 pages each
-    /// (mm/swap.c), and can leave when that processor has emptied its batch.
-    Batched,
+    /// Somebody refers to the folio: a reader, I/O, or the batch in which another processor gathers up to 31 pages
+    /// for its LRU lists (mm/swap.c).
+    Busy,
 }
 
 /// A folio of page cache, as its layer uses it.

@@ -81,8 +81,8 @@ pub(crate) struct Cache {
     policy: AtomicU32,
     /// Buckets of the table that are to be looked through.
     marks: Bits,
-    /// Those to be marked when the next round begins, whatever makes it begin: they have copies that can leave
-    /// when another processor has emptied its batch for the LRU lists, and nothing tells when that is.
+    /// Those to be marked when the next round begins, whatever makes it begin: they have copies to which somebody
+    /// refers, and nothing tells when that ends.
     later: Bits,
     /// Where among them the next run of the work goes on; [`NO_ROUND`]: nowhere, until the delay is over.
     next_mark: AtomicUsize,
@@ -364,7 +364,7 @@ impl Drr {
 enum Again {
     /// When something is recorded.
     No,
-    /// With the next round: a copy is in a batch for the LRU lists.
+    /// With the next round: somebody refers to a copy.
     Later,
     /// In a moment: a copy was locked, so its reader is at it.
     Soon,
@@ -453,7 +453,7 @@ impl Thinning<'_> {
         let layer = self.layers.iter().find(|l| l.serial == source.layer);
         let dropped = layer.map_or(Dropped::Refused, |layer| page.drop_from_cache(layer.own));
         if dropped != Dropped::Done {
-            if dropped == Dropped::Batched {
+            if dropped == Dropped::Busy {
                 self.again = self.again.max(Again::Later);
             }
             self.tally.add(Counter::CacheKeptBusy, 1);

@@ -283,12 +283,6 @@ static int drr_folio_others(struct folio *folio)
 	       (folio_nr_pages(folio) + !!folio_has_private(folio) + 1);
 }
 
-/* Whether the only other reference is that of a batch for the LRU lists. */
-static bool drr_folio_is_batched(struct folio *folio)
-{
-	return drr_folio_others(folio) == 1 && !folio_test_lru(folio);
-}
-
 /*
  * Whether nobody else refers to the folio. The batch in which this processor
  * gathers what goes to the LRU lists is emptied first. lru_add_drain is not
@@ -299,7 +293,7 @@ static bool drr_folio_is_ours(struct folio *folio)
 {
 	struct folio_batch none;
 
-	if (drr_folio_is_batched(folio)) {
+	if (drr_folio_others(folio) == 1 && !folio_test_lru(folio)) {
 		folio_batch_init(&none);
 		__folio_batch_release(&none);
 	}
@@ -332,7 +326,7 @@ int drr_source_drop(struct page *page, struct block_device *own)
 	if (folio_mapped(folio))
 		return DRR_DROP_REFUSED;
 	if (!drr_folio_is_ours(folio))
-		return drr_folio_is_batched(folio) ? DRR_DROP_BATCHED : DRR_DROP_REFUSED;
+		return DRR_DROP_BUSY;
 	if (!filemap_release_folio(folio, 0) || folio_test_dirty(folio))
 		return DRR_DROP_REFUSED;
 	rcu_read_lock();

@@ -77,8 +77,8 @@ void drr_source_use(struct page *page, struct drr_use *use);
 /* What drr_source_drop has done. */
 #define DRR_DROP_DONE		0
 #define DRR_DROP_REFUSED	1
-/* Not yet: a batch for the LRU lists, of another processor, refers to the folio. */
-#define DRR_DROP_BATCHED	2
+/* Somebody else refers to the folio at the moment. */
+#define DRR_DROP_BUSY		2
 
 int drr_source_drop(struct page *page, struct block_device *own);
 
