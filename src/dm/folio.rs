@@ -5,7 +5,7 @@
 //!
 //! No reference on a folio or an inode outlives a call of this module's users: [`HeldSource`]
 //! is taken and released inside one serve, and everything kept longer is a number that is checked
-//! again (kernel-notes: "The page cache, seen from a block driver").
+//! again (docs/invariants.md, DRR).
 //!
 //! A source is copied without its folio's lock: that would neither keep its bytes, which who has it mapped
 //! can change, nor its memory, which the reference keeps. The hash of the copy is the proof. So a sibling whose

@@ -3,7 +3,7 @@
 //! The way of a shared read in map: serve the longest prefix that is in a sibling's memory, or wait
 //! for a read of the same pages that is under way, or prepare the read that goes to disk.
 //!
-//! Rules (docs/architecture.md, DRR): foreign folios are not locked; unproven bytes are only
+//! Rules (docs/invariants.md, DRR): foreign folios are not locked; unproven bytes are only
 //! ever in a private page or in a locked, not uptodate page of the layer's own page cache; every
 //! failure is a miss. Neighbours: dm/folio.rs (frames and memory), table.rs, record.rs.
 

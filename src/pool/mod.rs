@@ -10,10 +10,9 @@
 //!
 //! # Lock order
 //!
-//! `changing` > `mode_lock` > `control` > `thins` > `devices` > `making` (a leaf) and the metadata's lock >
-//! the spin locks (each a leaf). `Table::pools` is a leaf, too. Nobody waits for an epoch
-//! ([`Epochs::wait`]) inside one, or with one of these locks held, but for `changing` when a change of
-//! the metadata has failed.
+//! docs/invariants.md has the order of all locks. `changing` comes before the others of a pool, the spin
+//! locks and `Table::pools` are leaves. Nobody waits for an epoch ([`Epochs::wait`]) inside one, or with
+//! one of these locks held, but for `changing` when a change of the metadata has failed.
 
 pub(crate) mod args;
 pub(crate) mod messages;

@@ -24,7 +24,7 @@ pub(crate) enum AllocError {
 impl Pool {
     /// Allocates a chunk that nobody's I/O can still touch and that no record describes.
     ///
-    /// Rule 1 of the write side (docs/architecture.md): records of the chunk are dropped here,
+    /// Rule 1 of the write side (docs/invariants.md, DRR): records of the chunk are dropped here,
     /// before anything is written to it.
     pub(crate) fn alloc_chunk(&self) -> Result<Chunk, AllocError> {
         let mut got = self.meta.alloc_chunk();
