@@ -13,7 +13,7 @@
 //! Reference counts of data chunks follow the mapping trees through the value types' callbacks.
 //! The library ignores a callback's failure; here the first one is kept and returned by the
 //! operation that caused it. After *any* error of a `&mut self` method the transaction is in an
-//! unknown state and must be given up (`close`, `reopen`); the methods that are exempt say so.
+//! unknown state and must be given up (`close`, `reset`); the methods that are exempt say so.
 //! Chunks whose count is decremented are noted in a filter (`meta::freed`).
 //!
 //! All methods: process context, may sleep (they read and write the metadata device).

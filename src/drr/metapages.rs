@@ -4,8 +4,8 @@
 //!
 //! A page-cache page of file data can serve siblings because its folio can be locked while it is copied.
 //! Metadata is read into buffers that nobody else can lock: ext4's buffer heads lock a buffer and not the
-//! folio, XFS's buffers have no mapping at all. So what shared reads of metadata (REQ_META) return is
-//! copied into pages that belong to this module: the one exception to "no cache of our own", for 7 to 14 % of
+//! folio, XFS's buffers have no mapping at all. So what shared reads of metadata return (metadata.rs tells which
+//! reads those are) is copied into pages that belong to this module: the one exception to "no cache of our own", for 7 to 14 % of
 //! what a container's start reads.
 //!
 //! Nobody else can write to these pages, hence no hash: what is in one is what the disk returned, and
@@ -30,7 +30,8 @@
 //! Locks: one interrupt-safe spinlock a bucket, never two at once; a page is copied under it. Any context
 //! but NMI. Memory is allocated without waiting; where there is none nothing is kept.
 //!
-//! Pure: compiled by the kernel and by the host tests. Neighbours: serve.rs and record.rs (users).
+//! Pure: compiled by the kernel and by the host tests. Neighbours: metadata.rs (serves from here, and keeps),
+//! mod.rs (drops).
 
 use super::bucket::MAX_GROUPS_OF_KEY;
 use super::group::{key_of, keys, mask_of, slot_of, GROUP_PAGES};

@@ -4,8 +4,10 @@
 //!
 //! A pool has one [`Drr`], an active thin device one [`Layer`]. The thin target asks
 //! [`Drr::read_shared`] before it sends a read of a *shared* block to disk, calls
-//! [`Drr::read_ended`] from end_io for every bio that went there, and tells of every write
-//! ([`Drr::written`], [`Drr::layer_wrote`]).
+//! [`Drr::read_ended`] from end_io for every bio, and tells of what a layer breaks its sharing of or
+//! discards ([`Drr::layer_wrote`]). The pool tells of every chunk that it allocates
+//! ([`Drr::chunk_allocated`]). Nobody tells of writes in place: their chunks are not shared, so they have
+//! no records.
 //!
 //! Why what is served is right:
 //!
@@ -29,14 +31,14 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, backoff.rs, peers.rs, shares.rs, spread.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
-//! serve.rs is the way of a read in map, record.rs in end_io, cache.rs the removal of copies, message.rs
-//! what administrators see.
+//! Rooms: bits.rs, hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, backoff.rs, peers.rs, shares.rs, spread.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! serve.rs is the way of a read in map, record.rs in end_io, metadata.rs that of file systems' metadata in
+//! both, cache.rs the removal of copies, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
 //!
-//! Locks: `state` (sleeping; messages and layers coming and going, cache management) before the folio of a copy that is to
-//! leave (try-locked) before a bucket's spinlock;
-//! the read path takes bucket locks only. Epochs are waited for with neither held. Whoever switches,
+//! Locks (docs/invariants.md has the order of all): `state` (sleeping; messages and layers coming and going, cache
+//! management) before the folio of a copy that is to leave (try-locked) before a bucket's spinlock; the read path
+//! takes bucket locks only. Epochs are waited for with neither held. Whoever switches,
 //! makes or deletes devices, or moves them does so one at a time (the pool's `changing`).
 
 use crate::dm::{
@@ -509,8 +511,8 @@ impl Drr {
         self.end_armed(layer, bio, status)
     }
 
-    /// Rule 1: these pages of the data device are about to be written, by whatever way: newly
-    /// allocated, or written in place. Drops all their records and cancels those being made.
+    /// Rule 1: these pages of the data device are about to be written although they may have records.
+    /// Drops all their records and cancels those being made.
     /// Before the write is submitted; any context but NMI. Costs one lock per 16 pages.
     pub(crate) fn written(&self, first: Ppn, pages: u64) {
         // What is published although it is off is dropped before it is on again (`set_enabled`).
@@ -531,7 +533,7 @@ impl Drr {
         self.table.drop_layer_range(layer.serial, first.0, pages);
     }
 
-    /// The data device was replaced, or the metadata went back: nothing recorded holds.
+    /// The metadata went back, or DRR has been switched off: nothing recorded holds.
     pub(crate) fn drop_all(&self) {
         self.table.drop_all();
         self.meta_pages.drop_all();

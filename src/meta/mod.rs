@@ -27,8 +27,8 @@
 //! 7. Allocations under the exclusive lock do no I/O (`pdata::without_io`): reclaim could wait
 //!    for this very lock through a thin device.
 //!
-//! Lock order: `deleting`, `inserting`, the turn, the metadata lock, all after all others; under it only the epochs'
-//! cookie is taken, which does not sleep. Everything here runs in process context and may sleep.
+//! Lock order: docs/invariants.md. Under the metadata lock only the epochs' cookie is taken, which does not sleep, and
+//! by a roll-back `dm::blocks`' `reading`. Everything here runs in process context and may sleep.
 //!
 //! Neighbours: `dm::pdata` (the library), `format` and `freed` (pure), the pool (modes and the
 //! decision when to commit or abort).

@@ -205,8 +205,8 @@ impl Pool {
         self.create(id, None, || self.meta.create_thin(id))
     }
 
-    /// A snapshot needs no suspended origin (`snapshots`). It is durable before its origin's writers are
-    /// waited for.
+    /// A snapshot needs no suspended origin (`snapshots`). It is durable before the message waits for its
+    /// origin's writers.
     fn create_snap(self: &Arc<Self>, args: &[&str]) -> Result<Rest> {
         let [id, origin] = self.count(args)?;
         let (id, origin) = (self.dev_id(id)?, self.dev_id(origin)?);
