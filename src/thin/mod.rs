@@ -377,7 +377,7 @@ impl Thin {
 
     /// Hands a whole list to the device's work.
     ///
-    /// Only reads and writes wait in cells, so only they come here.
+    /// Only writes wait in cells, so only they come here.
     pub(crate) fn defer_list(&self, list: BioList) {
         if list.is_empty() {
             return;
