@@ -20,7 +20,9 @@ for k in 0 1 2 3 4 5 6 7; do
     dd if="$B/file" of=/dev/null bs=64k skip=$((k * 17)) count=1 iflag=direct status=none
     drr_message cache pressure
     echo 2 >/proc/sys/vm/drop_caches
-    sleep 0.3
+    for _ in $(seq "${PACE:-1}"); do
+        sleep 0.3
+    done
     drr_message cache off
     cmp "$A/file" "$W/file_a" || fail "round $k: what was written to a journal is lost"
     cmp "$B/file" "$W/file" || fail "round $k: the sibling reads something else"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # On a disk as quick as memory, without siblings, only a sample is recorded after a while; `sampling off` has all recorded again.
-# vm: timeout=120 mem=1024 smp=2
+# vm: timeout=120 mem=1024 smp=2 kernel=stock
 SAMPLING=1
 . "$TESTS/lib.sh"
 only drr dropin
