@@ -7,8 +7,8 @@
 //!
 //! Pure: compiled by the kernel and by the host tests. Any context.
 
+use super::platform::atomic::{AtomicU64, Ordering};
 use super::platform::{array, Array};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) struct Bits {
     words: Array<AtomicU64>,

@@ -36,8 +36,8 @@
 //! (who leads, who follows), record.rs (the end of a leader).
 
 use super::group::{key_of, keys, mask_of, slot_of, GROUP_PAGES};
+use super::platform::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::platform::{array, Array, IrqLock};
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Buckets of a domain, and how many domains have so many. They stay until the pool goes, some 35 KiB each time: those that
 /// come after the first ones have fewer, which is room for 64 groups of pages that are being read.
@@ -270,7 +270,7 @@ impl<W: Waiters> Reads<W> {
             ids: AtomicU64::new(1),
             latency: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
-            slow: [const { AtomicU64::new(0) }; SLOW_LAYERS],
+            slow: core::array::from_fn(|_| AtomicU64::new(0)),
             slow_hand: AtomicUsize::new(0),
         })
     }

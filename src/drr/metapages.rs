@@ -36,11 +36,11 @@
 use super::bucket::MAX_GROUPS_OF_KEY;
 use super::group::{key_of, keys, mask_of, slot_of, GROUP_PAGES};
 use super::list::{node, List, Node};
+use super::platform::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::platform::{array, pause, Array, Boxed, IrqLock};
 use super::shares::Shares;
 use super::spread::spread;
 use super::table::Ticket;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Pages for which there is a bucket, when all room is used. A group has some four: metadata lies scattered.
 const BUCKET_PAGES: usize = 8;

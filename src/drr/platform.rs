@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure parts of DRR need from the kernel: memory that can fail, a lock, and vector registers.
+//! What the pure parts of DRR need from the kernel: memory that can fail, a lock, atomics, and vector registers.
 //!
-//! The host tests have a file of the same name and interface over std.
+//! The host tests have a file of the same name and interface over std, the models (tests/models) one over loom.
 
 use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT};
 use kernel::prelude::*;
@@ -12,6 +12,8 @@ pub(crate) use crate::dm::clnh::{
     is_available as has_carry_less, is_usable as is_carry_less_usable, sums as carry_less_sums,
 };
 pub(crate) use crate::dm::irqlock::IrqLock;
+/// Atomics: the models of the protocols put their own in this place.
+pub(crate) use core::sync::atomic;
 /// A place that is filled once.
 pub(crate) use kernel::sync::SetOnce as Once;
 

@@ -45,10 +45,10 @@ use super::group::{
     GROUP_PAGES, MAX_SOURCES,
 };
 use super::list::{node, List, Node};
+use super::platform::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::platform::{array, pause, Array, Boxed, IrqLock};
 use super::shares::{Share, Shares};
 use super::spread::spread;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Groups a bucket holds on average when the table is full.
 const BUCKET_LOAD: usize = 4;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! src/drr/platform.rs for the host: memory that can be told to fail, a lock, and vector registers that are told what to answer.
+//! src/drr/platform.rs for the host: memory that can be told to fail, a lock, atomics, and vector registers that are told what to answer.
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, OnceLock, PoisonError};
+
+pub(crate) use std::sync::atomic;
 
 pub(crate) type Array<T> = Vec<T>;
 
