@@ -31,7 +31,7 @@
 //! - *Off*: while DRR is off writes drop nothing, so what reads that were begun before still
 //!   publish is dropped once they have ended, before `drr off` is answered.
 //!
-//! Rooms: bits.rs, hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, backoff.rs, peers.rs, shares.rs, spread.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
+//! Rooms: bar.rs, bits.rs, hash.rs, table.rs, bucket.rs, group.rs, coalesce.rs, sampling.rs, backoff.rs, peers.rs, shares.rs, spread.rs, metapages.rs, demand.rs, turns.rs, heatmap.rs, layers.rs, list.rs, domains.rs, stats.rs are pure (tests/host compiles them);
 //! serve.rs is the way of a read in map, record.rs in end_io, metadata.rs that of file systems' metadata in
 //! both, cache.rs the removal of copies, message.rs what administrators see.
 //! Everything that touches the page cache is in dm/folio.rs.
@@ -54,6 +54,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::{prelude::*, sync::Arc};
 
 pub(crate) mod backoff;
+mod bar;
 pub(crate) mod bits;
 mod bucket;
 mod cache;
@@ -79,6 +80,7 @@ pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod turns;
 
+pub(crate) use bar::Bar;
 use cache::Cache;
 pub(crate) use cache::CachePolicy;
 use heatmap::Heatmap;
@@ -110,28 +112,6 @@ pub(crate) enum ReadOutcome {
     /// Another read of these pages is under way: hand the bio (it may have been shortened) to
     /// [`Drr::follow`], outside of the epoch.
     Follow(coalesce::Place),
-}
-
-/// Bars new records of a device's reads: while chunks of it have become shared to which writes in place
-/// may still be in flight. A read might be answered before such a write. Counts who has raised it.
-#[derive(Default)]
-pub(crate) struct Bar(AtomicU32);
-
-impl Bar {
-    /// Of reads whose mapping is looked up from now on nothing is recorded. Any context.
-    pub(crate) fn raise(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Lets records be made again, once for each time it was raised. Any context.
-    pub(crate) fn lower(&self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// Whether it is up. Any context.
-    pub(crate) fn is_up(&self) -> bool {
-        self.0.load(Ordering::SeqCst) != 0
-    }
 }
 
 /// One active thin device.

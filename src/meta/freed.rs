@@ -16,7 +16,7 @@
 //! Invariants: a recorded chunk is contained until `clear` or until `absorb` moved it; nothing
 //! here allocates after construction, because recording happens deep inside tree changes.
 //!
-//! Neighbours: `meta::Metadata` owns the protocol, `dm::pdata` records from the reference-count
+//! Neighbours: recent.rs has `pending` and its cookie, `meta::Metadata` owns the protocol, `dm::pdata` records from the reference-count
 //! callbacks. Pure: compiled by the kernel and by the host tests.
 
 use core::ops::DerefMut;

@@ -18,7 +18,7 @@
 //! 3. A device is in the table (`devices`) while it is open or its details differ from the details
 //!    tree. Its fields change only under the exclusive lock.
 //! 4. A chunk whose count was lowered is in the `filling` filter (`Store::freed`) until a commit
-//!    moves it to `Recent` (`freed` explains the protocol).
+//!    moves it to `recent` (`freed` explains the protocol).
 //! 5. A chunk that is counted but mapped by nobody (allocated and being filled, or unmapped and
 //!    being discarded) is in `held`. A commit takes it off the counts and puts it back after, so
 //!    that what is on the disk never counts a chunk that nothing maps, and a crash leaks none.
@@ -44,11 +44,12 @@ pub(crate) mod freed;
 mod generation;
 mod held;
 pub(crate) mod pieces;
+mod recent;
 pub(crate) mod windows;
 
 use crate::dm::{
     bdev::BlockDev,
-    epoch::{Cookie, Epochs},
+    epoch::Epochs,
     pdata::{self, FreedFilter, Store},
     rawdisk::RawDisk,
     sync::{RwSem, WriteGuard},
@@ -66,6 +67,7 @@ use kernel::sync::{
     atomic::{Acquire, Atomic, Relaxed, Release},
     Arc,
 };
+use recent::Recent;
 
 /// Metadata blocks that a commit may need, at most: dm-thin reports only what is beyond them.
 const RESERVE_MAX: u64 = 4096;
@@ -182,46 +184,6 @@ pub(crate) struct OpenThin {
 impl Drop for OpenThin {
     fn drop(&mut self) {
         pdata::without_io(|| self.metadata.write().state.devices.close(&self.device));
-    }
-}
-
-/// Chunks freed by earlier transactions that I/O may still touch.
-struct Recent {
-    pending: FreedFilter,
-    /// When this is past, `pending` is history.
-    cookie: Option<Cookie>,
-}
-
-impl Recent {
-    /// Takes over what the transaction that has just been committed freed.
-    fn committed(&mut self, filling: &mut FreedFilter, epochs: &Epochs) {
-        self.expire(epochs);
-        if !filling.is_empty() {
-            self.pending.absorb(filling);
-            self.cookie = Some(epochs.cookie());
-        }
-    }
-
-    /// After an abort: any chunk may have been used by what is undone now.
-    fn aborted(&mut self, filling: &mut FreedFilter, epochs: &Epochs) {
-        filling.clear();
-        self.pending.fill();
-        self.cookie = Some(epochs.cookie());
-    }
-
-    fn expire(&mut self, epochs: &Epochs) {
-        if self.cookie.is_some_and(|c| epochs.is_past(c)) {
-            self.pending.clear();
-            self.cookie = None;
-        }
-    }
-
-    fn contains(&mut self, chunk: u64, epochs: &Epochs) -> bool {
-        if !self.pending.contains(chunk) {
-            return false;
-        }
-        self.expire(epochs);
-        self.pending.contains(chunk)
     }
 }
 
@@ -843,10 +805,7 @@ impl Metadata {
             dev,
             devices: Devices::new(),
             sb: Changing::default(),
-            recent: Recent {
-                pending,
-                cookie: None,
-            },
+            recent: Recent::new(pending),
             reserve: RESERVE_MAX,
             found: Findings::default(),
             found_versions: Versions::new(Findings::default()),
