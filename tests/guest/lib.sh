@@ -348,14 +348,20 @@ chunks_used() {
     echo "${c_field%%/*}"
 }
 
-# fills_no_more LEAST, for wait_for: LEAST chunks at least were allocated, and none since the last question. On dm-thin, which fills as many as
-# are asked for or one, more than 40 will do.
+# fills_no_more LEAST, for wait_for: LEAST chunks at least were allocated, and none for four questions, because whoever writes may not have had
+# the processor for a moment. On dm-thin, which fills as many as are asked for or one, more than 40 will do.
 FILLED=0
+UNFILLED=0
 fills_no_more() {
     f_before=$FILLED f_least=$1
     has_drr || f_least=40
     FILLED=$(chunks_used)
-    [ "$FILLED" -ge "$f_least" ] && [ "$FILLED" = "$f_before" ]
+    if [ "$FILLED" -ge "$f_least" ] && [ "$FILLED" = "$f_before" ]; then
+        UNFILLED=$((UNFILLED + 1))
+    else
+        UNFILLED=0
+    fi
+    [ "$UNFILLED" -ge 4 ]
 }
 
 # pool_word N: field N again, as it was at the last commit: a full pool would hold up the one that a plain status asks for.
@@ -784,6 +790,32 @@ unthrottled() {
     echo "$(cat "/sys/class/block/${DATA##*/}/dev") rbps=max wbps=max" >"$THROTTLED/io.max"
 }
 
+# cgroup_remove DIR: whose last process has been waited for, and may still be leaving (kernel/cgroup/cgroup.c, cgroup_task_dead).
+cgroup_remove() {
+    wait_for 10 rmdir "$1"
+}
+
+# in_flight NAME [N], for wait_for: N bios of the dm device, one by default, have been mapped and not ended.
+in_flight() {
+    read -r _ _ _ _ _ _ _ _ b_under_way _ <"/sys/block/$(dmsetup info -c --noheadings -o blkdevname "$1")/stat"
+    [ "$b_under_way" -ge "${2:-1}" ]
+}
+
+# in_ioctl PID, for wait_for: it waits in an ioctl, as dmsetup does when its message is not answered yet.
+in_ioctl() {
+    read -r b_call _ <"/proc/$1/syscall" && [ "$b_call" = 16 ]
+}
+
+# khugepaged_off: until the test ends nobody moves the pages of a mapped file into huge ones, away from where the records lead, or empties other
+# processors' batches for the LRU lists.
+THP=/sys/kernel/mm/transparent_hugepage/enabled
+khugepaged_off() {
+    if [ -e "$THP" ] && ! [ -e "$W/thp" ]; then
+        sed 's/.*\[\(.*\)\].*/\1/' "$THP" >"$W/thp"
+        echo never >"$THP"
+    fi
+}
+
 # still_going PID WHAT
 still_going() {
     kill -0 "$1" 2>/dev/null || fail "$2 has ended"
@@ -803,7 +835,7 @@ answered() {
 }
 
 # ended_soon PID SECONDS WHAT: that was filling far more chunks than may be filled at a time, and does not hang any more. Were the next ones only
-# begun when the pool's clock ticks, once a second, it would take twice as long.
+# begun when the pool's clock ticks, once a second, it would take a quarter longer at least, even on a machine that takes no time for them.
 ended_soon() {
     e_begin=$(milliseconds)
     wait "$1" || fail "$3 failed"
@@ -848,7 +880,11 @@ teardown() {
     done <"$W/pids"
     wait 2>/dev/null || :
     if [ -d "$THROTTLED" ]; then
-        rmdir "$THROTTLED"
+        (cgroup_remove "$THROTTLED") || t_bad=1
+    fi
+    if [ -e "$W/thp" ]; then
+        cat "$W/thp" >"$THP"
+        rm "$W/thp"
     fi
     # Newest first: a mount may sit on a loop file inside another one.
     awk -v m="$MNT/" 'index($2, m) == 1 { print $2 }' /proc/mounts | sort -r | while read -r t_dir; do

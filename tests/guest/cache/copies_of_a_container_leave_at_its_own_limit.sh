@@ -44,7 +44,7 @@ at_most "sectors read from disk" "$(($(sectors_read "$DATA") - start))" 256
 
 # A group that is gone takes nothing with it.
 umount "$B"
-rmdir /sys/fs/cgroup/second
+cgroup_remove /sys/fs/cgroup/second
 mkdir /sys/fs/cgroup/second
 B=$(mounted b ro,noload)
 in_group second cmp "$B/file" "$W/file"
@@ -54,4 +54,5 @@ drr_is hash_rejects 0
 umount "$A" "$B"
 remove a b
 pool_remove pool
-rmdir /sys/fs/cgroup/first /sys/fs/cgroup/second
+cgroup_remove /sys/fs/cgroup/first
+cgroup_remove /sys/fs/cgroup/second

@@ -5,6 +5,7 @@
 . "$TESTS/lib.sh"
 
 only drr dropin
+khugepaged_off
 # All of this on the first processor, the module's works too.
 taskset -p 1 $$ >/dev/null
 cpumask=/sys/devices/virtual/workqueue/cpumask

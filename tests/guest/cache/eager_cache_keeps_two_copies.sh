@@ -24,6 +24,9 @@ for FS_TYPE in ext4 xfs; do
         done
     }
 
+    dropped_at_least() {
+        [ "$(stat_of cache_dropped_pages)" -ge "$1" ]
+    }
     drr_message stats reset
     read_all
     # shellcheck disable=SC2086 # several words
@@ -34,7 +37,8 @@ for FS_TYPE in ext4 xfs; do
         message cache eager
         # shellcheck disable=SC2086
         wait_for 10 cached_at_most $((pages * 22 / 10)) $files
-        drr_at_least cache_dropped_pages $((pages * 19 / 10))
+        # The last of them may be leaving still.
+        wait_for 10 dropped_at_least $((pages * 19 / 10))
     fi
     # Again and again nobody needs the disk, and no more than two copies stay.
     before=$(sectors_read "$DATA")

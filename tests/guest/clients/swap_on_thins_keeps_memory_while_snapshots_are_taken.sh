@@ -87,7 +87,7 @@ rm "$W/going"
 wait "$user" || fail "memory came back as something else"
 at_least "pages swapped out" $(($(swapped pswpout) - out)) $((mib * 256))
 at_least "pages swapped in" $(($(swapped pswpin) - in)) $((mib * 256))
-rmdir "$group"
+cgroup_remove "$group"
 swapoff /dev/mapper/s "$dir/swap"
 cmp "$dir/file" "$W/file"
 umount "$dir"

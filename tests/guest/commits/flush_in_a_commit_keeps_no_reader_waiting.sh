@@ -19,8 +19,8 @@ thin_new r 0 4
 thin_new w 1 96
 dd if=/dev/zero of=/dev/mapper/r bs=1M count=4 oflag=direct conv=fsync status=none
 reload slow "$(slow 1500)"
-# New mappings all the time, none of which is to be durable.
-in_background fio --name=w --filename=/dev/mapper/w --direct=1 --rw=write:60k --bs=4k --rate_iops=60 --number_ios=1500 --output="$W/fio"
+# New mappings all the time, none of which is to be durable, for longer than the test takes.
+in_background fio --name=w --filename=/dev/mapper/w --direct=1 --rw=write:60k --bs=4k --rate_iops=40 --number_ios=1500 --output="$W/fio"
 writer=$!
 # Two commits, each of which flushes twice.
 cat >"$W/messages" <<'EOF'

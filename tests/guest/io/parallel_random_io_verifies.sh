@@ -40,4 +40,5 @@ for i in 0 1 2; do
     blockdev --flushbufs "/dev/mapper/still$i"
 done
 sha256sum -c --quiet "$W/sums"
-at_least "snapshots taken meanwhile" "$id" 105
+# The first one, if it had to wait for the I/O to end, would be the only one.
+at_least "snapshots taken meanwhile" "$((id - 100))" 3

@@ -67,4 +67,4 @@ echo 1 >"$integrity/write_generate"
 fails 'error' dd if=/dev/mapper/t of=/dev/null bs=4k count=1 iflag=direct
 remove o a b t s
 pool_remove pool
-rmmod scsi_debug
+wait_for 10 rmmod scsi_debug

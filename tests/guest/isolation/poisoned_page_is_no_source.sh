@@ -3,12 +3,13 @@
 # vm: smp=2
 . "$TESTS/lib.sh"
 
+khugepaged_off
 FILE_MIB=4
 image ext4 32 -b 4096
 mount_ab rw
 cmp "$A/file" "$W/file"
 cat >"$W/poison.py" <<'END'
-import ctypes, mmap, os, sys
+import ctypes, errno, mmap, os, sys, time
 
 HWPOISON, SOFT_OFFLINE = 100, 101
 libc = ctypes.CDLL(None, use_errno=True)
@@ -25,8 +26,13 @@ for page in range(7, 1000, 331):
     if memory[page * 4096:page * 4096 + 4096] != want[page * 4096:page * 4096 + 4096]:
         sys.exit("page %d is wrong before it" % page)
     frame = int.from_bytes(os.pread(frames, 8, (at + page * 4096) // 4096 * 8), "little") & (1 << 55) - 1
-    if libc.madvise(at + page * 4096, 4096, HWPOISON if kind == "hard" else SOFT_OFFLINE):
-        sys.exit("madvise of page %d: %s" % (page, os.strerror(ctypes.get_errno())))
+    # A page that cannot be moved at the moment stays what it is, and may be tried again.
+    for patience in range(50, -1, -1):
+        if libc.madvise(at + page * 4096, 4096, HWPOISON if kind == "hard" else SOFT_OFFLINE) == 0:
+            break
+        if kind == "hard" or ctypes.get_errno() not in (errno.EBUSY, errno.EAGAIN) or not patience:
+            sys.exit("madvise of page %d: %s" % (page, os.strerror(ctypes.get_errno())))
+        time.sleep(0.1)
     print(frame)
 END
 count_poisoned() {

@@ -12,7 +12,7 @@ dd if=/dev/urandom of=/dev/mapper/a bs=1M count=4 oflag=direct status=none
 message create_snap 2 0
 throttled rbps=512 dd if=/dev/mapper/a of=/dev/null bs=32k count=1 iflag=direct status=none
 held=$!
-sleep 1
+wait_for 20 in_flight a
 
 # waits MESSAGE…, $sender
 waits() {

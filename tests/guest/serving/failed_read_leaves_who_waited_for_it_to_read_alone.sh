@@ -43,7 +43,7 @@ drr_message stats reset
 breaks fdata error_reads
 in_background page a 0 "$W/first"
 first=$!
-sleep 0.3
+wait_for 20 in_flight a
 in_background page b 0 "$W/second"
 second=$!
 # The first read fails at 0.9 seconds, what follows arrives at 1.8. (The page cache tries once more itself.)
@@ -59,7 +59,7 @@ drr_is detached_reads 0
 drr_message stats reset
 in_background dd if=/dev/mapper/a of=/dev/null bs=4096 skip=100 count=1 iflag=direct status=none
 direct=$!
-sleep 0.3
+wait_for 20 in_flight a
 page b 100 "$W/second"
 wait "$direct"
 dd if="$W/file" bs=4096 skip=100 count=1 status=none | cmp - "$W/second"
@@ -68,7 +68,7 @@ drr_is followed_pages 0
 # A direct reader may wait for a buffered one, and gets what is right.
 in_background page a 150 "$W/first"
 first=$!
-sleep 0.3
+wait_for 20 in_flight a
 dd if=/dev/mapper/b of="$W/second" bs=4096 skip=150 count=1 iflag=direct status=none
 wait "$first"
 dd if="$W/file" bs=4096 skip=150 count=1 status=none | cmp - "$W/second"

@@ -33,4 +33,4 @@ done
 at_least "times at the limit" "$(word 2 "$(grep '^max ' "$cgroup/memory.events")")" 1
 equals "OOM kills" "$(word 2 "$(grep '^oom_kill ' "$cgroup/memory.events")")" 0
 drr_is hash_rejects 0
-rmdir "$cgroup"
+cgroup_remove "$cgroup"

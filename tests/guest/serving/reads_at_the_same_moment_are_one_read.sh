@@ -51,13 +51,13 @@ echo "one reader takes $one sectors, six at once $six"
 if has_drr; then
     # Each reads the file system's metadata for itself. Readers may miss each other, and find what they want in memory, or find each
     # other's folios locked and read them once more; where processors are slow nobody may have to wait.
-    at_most "sectors that six readers at once take" "$six" $((one * 13 / 10 + 6 * 200))
+    at_most "sectors that six readers at once take" "$six" $((one * 16 / 10 + 6 * 200))
     if [ "${PACE:-1}" = 1 ]; then
         drr_at_least followed_pages 32
     fi
     drr_is hash_rejects 0
-    # Where something else has the processors, too, a read may take longer than others wait for it: of 640 a few.
-    at_most detached_reads "$(stat_of detached_reads)" 32
+    # Where something else has the processors, too, a read may take longer than others wait for it: of 640 some.
+    at_most detached_reads "$(stat_of detached_reads)" 64
 else
     at_least "sectors that six readers take from dm-thin's data device" "$six" $((one * 5))
 fi

@@ -6,11 +6,7 @@
 seconds=${SOAK_SECONDS:-60}
 # khugepaged keeps folios of a file locked while it reads ahead, for which it takes the file's invalidate lock; a truncation has that lock
 # and waits for the folios (mm/khugepaged.c, collapse_file, 7.2). Both wait for good then, on any device.
-thp=/sys/kernel/mm/transparent_hugepage/enabled
-thp_before=$(sed 's/.*\[\(.*\)\].*/\1/' "$thp" 2>/dev/null || echo none)
-if [ "$thp_before" != none ]; then
-    echo never >"$thp"
-fi
+khugepaged_off
 pool 128 640
 # A library that every container would have, and a place of its own for each.
 noise "$W/lib" $((12 * 1048576))
@@ -134,6 +130,9 @@ droppers() {
         echo 3 >/proc/sys/vm/drop_caches
         sleep 2
         echo 1 >/proc/sys/vm/drop_caches
+        sleep 2
+        # No page cache by its own lists, so that there are copies which may leave.
+        echo 2 >/proc/sys/vm/drop_caches
     done
 }
 
@@ -199,9 +198,6 @@ case $(uname -r) in
     fi
     ;;
 esac
-if [ "$thp_before" != none ]; then
-    echo "$thp_before" >"$thp"
-fi
 if has_drr; then
     message stats
 fi

@@ -3,17 +3,18 @@
 # vm: timeout=120 smp=2
 . "$TESTS/lib.sh"
 
-# From the second chunk on the data device takes three seconds to read.
+# From the second chunk on the data device can be made slow to read.
 load_side "$TARGETS"
 modprobe dm-delay
 META=$(disk 8)
 DATA=$(disk 64)
 POOL=pool
 data_sectors=$(sectors "$DATA")
-{
+half() {
     echo "0 128 linear $DATA 0"
-    echo "128 $((data_sectors - 128)) delay $DATA 128 3000 $DATA 128 0"
-} | dmsetup create half
+    echo "128 $((data_sectors - 128)) delay $DATA 128 $1 $DATA 128 0"
+}
+dmsetup create half --table "$(half 0)"
 pool_load pool "$META" /dev/mapper/half 128
 thin_new origin 0 16
 noise "$W/file" 131072
@@ -24,9 +25,11 @@ remove origin
 # One bio of two chunks, and none of more than what is asked for.
 for d in /sys/class/block/dm-*/queue/read_ahead_kb; do echo 128 >"$d"; done
 drop_caches
+# For longer than the test takes.
+reload half "$(half 60000)"
 in_background dd if=/dev/mapper/a of="$W/a" bs=128k count=1 status=none
 reader=$!
-wait_for 2 eval "! has_drr || [ \"\$(stat_of recorded_pages)\" -ge 16 ]"
+wait_for 10 eval "! has_drr || [ \"\$(stat_of recorded_pages)\" -ge 16 ]"
 drr_message stats reset
 for d in /sys/class/block/dm-*/queue/read_ahead_kb; do echo 0 >"$d"; done
 begin=$(milliseconds)
@@ -37,6 +40,7 @@ echo "the sibling had the first half in $took ms"
 head -c 65536 "$W/file" | cmp - "$W/b"
 drr_is served_pages 16
 drr_is miss_pages 0
+reload half "$(half 0)"
 wait "$reader" || fail "the reader of both halves failed"
 cmp "$W/file" "$W/a"
 remove a b

@@ -19,8 +19,14 @@ writes() {
     while [ -e "$W/going" ]; do
         w_n=$((w_n + 1))
         cp "$W/file" "$dir/next" && xfs_io -c fsync "$dir/next" && mv "$dir/next" "$dir/whole.$((w_n % 4))" || return 1
+        : >"$W/wrote"
     done
     echo "$w_n" >"$W/written"
+}
+# one_more: the writer has ended a file, which it cannot while anything is frozen or suspended.
+one_more() {
+    rm -f "$W/wrote"
+    wait_for 60 test -e "$W/wrote"
 }
 step() {
     case $1 in
@@ -50,6 +56,7 @@ writer=$!
 id=0
 clean=
 for order in $orders; do
+    one_more
     id=$((id + 1))
     jobs=
     first=
@@ -82,6 +89,7 @@ for order in $orders; do
     fsfreeze -u "$dir" 2>/dev/null || :
     echo "$order: $(wc -l <"$W/refused") refused so far"
 done
+one_more
 rm "$W/going"
 wait "$writer" || fail "the writer failed"
 at_least "files written meanwhile" "$(cat "$W/written")" $((id + 1))

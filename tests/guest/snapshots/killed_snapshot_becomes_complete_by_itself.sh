@@ -17,19 +17,20 @@ hold() {
     dd if="$W/held" of="$W/a" bs=32k seek="$1" conv=notrunc status=none
     throttled wbps=512 dd if="$W/held" of=/dev/mapper/a bs=32k seek="$1" oflag=direct conv=notrunc status=none
     held=$!
-    sleep 1
+    wait_for 20 in_flight a
 }
 let_go() {
     still_going "$held" "the held write"
     unthrottled
     wait "$held"
-    rmdir "$THROTTLED"
+    cgroup_remove "$THROTTLED"
 }
 # begin_snapshot ID ORIGIN, $sender
 begin_snapshot() {
     in_background dmsetup message pool 0 "create_snap $1 $2"
     sender=$!
-    sleep 0.5
+    wait_for 20 in_ioctl "$sender"
+    sleep 0.2
     still_going "$sender" "the message"
 }
 # killed: at once, not when the write ends.

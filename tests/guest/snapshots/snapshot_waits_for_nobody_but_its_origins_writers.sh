@@ -17,9 +17,9 @@ dd if="$W/z" of=/dev/mapper/z bs=1M oflag=direct conv=notrunc,fsync status=none
 noise "$W/held" 32768
 noise "$W/more" 4096
 
-throttled wbps=1024 dd if="$W/held" of=/dev/mapper/a bs=32k oflag=direct conv=notrunc status=none
+throttled wbps=512 dd if="$W/held" of=/dev/mapper/a bs=32k oflag=direct conv=notrunc status=none
 held=$!
-sleep 1
+wait_for 20 in_flight a
 
 # Its neighbour.
 message create_snap 2 1
@@ -30,9 +30,10 @@ dd if="$W/more" of=/dev/mapper/y bs=4k seek=256 oflag=direct conv=notrunc,fsync 
 still_going "$held" "the held write"
 
 # Its own thin.
-in_background message create_snap 3 0
+in_background dmsetup message pool 0 "create_snap 3 0"
 snapshot=$!
-sleep 0.5
+wait_for 20 in_ioctl "$snapshot"
+sleep 0.2
 in_background dd if="$W/more" of=/dev/mapper/a bs=4k seek=8 oflag=direct conv=notrunc status=none
 copied=$!
 dd if="$W/more" of=/dev/mapper/a bs=4k seek=800 oflag=direct conv=notrunc status=none

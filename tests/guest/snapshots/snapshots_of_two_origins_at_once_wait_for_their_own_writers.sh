@@ -23,19 +23,22 @@ for name in a b; do
     noise "$W/$name" 2097152
     dd if="$W/$name" of=/dev/mapper/$name bs=1M oflag=direct conv=notrunc,fsync status=none
     truncate -s 4M "$W/$name"
-    limited $name 1024
+    limited $name 512
     # shellcheck disable=SC2016 # for the other shell
     in_background sh -c 'echo $$ >"/sys/fs/cgroup/$1/cgroup.procs"; exec dd if="$2" of="/dev/mapper/$1" bs=32k oflag=direct conv=notrunc status=none' \
         - $name "$W/held"
     eval "held_$name=\$!"
 done
-sleep $((2 * ${PACE:-1}))
+for name in a b; do
+    wait_for 20 in_flight $name
+done
 for name in a b; do
     id=$([ $name = a ] && echo 0 || echo 1)
-    in_background message create_snap $((id + 10)) "$id"
+    in_background dmsetup message pool 0 "create_snap $((id + 10)) $id"
     eval "snapshot_$name=\$!"
+    wait_for 20 in_ioctl $!
 done
-sleep 0.5
+sleep 0.2
 # A copy of the chunk that the held write goes to.
 in_background dd if="$W/more" of=/dev/mapper/b bs=4k seek=8 oflag=direct conv=notrunc status=none
 copied=$!
@@ -76,7 +79,7 @@ done
 same a "$W/a"
 dd if="$W/more" of="$W/b" bs=4k seek=8 conv=notrunc status=none
 same b "$W/b"
-wait_for 5 rmdir /sys/fs/cgroup/a
-wait_for 5 rmdir /sys/fs/cgroup/b
+cgroup_remove /sys/fs/cgroup/a
+cgroup_remove /sys/fs/cgroup/b
 remove a b sa sb
 pool_remove pool
