@@ -835,7 +835,7 @@ answered() {
 }
 
 # ended_soon PID SECONDS WHAT: that was filling far more chunks than may be filled at a time, and does not hang any more. Were the next ones only
-# begun when the pool's clock ticks, once a second, it would take a quarter longer at least, even on a machine that takes no time for them.
+# begun when the pool's clock ticks, once a second, it would take an eighth longer at least, even on a machine that takes no time for them.
 ended_soon() {
     e_begin=$(milliseconds)
     wait "$1" || fail "$3 failed"

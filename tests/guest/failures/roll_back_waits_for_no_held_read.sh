@@ -12,7 +12,7 @@ thin_new b 1 4
 dd if=/dev/urandom of=/dev/mapper/a bs=1M count=1 oflag=direct conv=fsync status=none
 throttled rbps=512 dd if=/dev/mapper/a of=/dev/null bs=32k count=1 iflag=direct status=none
 held=$!
-sleep 1
+wait_for 20 in_flight a
 before=$(events)
 breaks fmeta error_writes
 fails 'Input/output error' message create_thin 2

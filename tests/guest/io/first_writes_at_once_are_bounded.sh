@@ -39,7 +39,7 @@ fi
 dd if=/dev/mapper/r of=/dev/null bs=64k count=16 iflag=direct status=none
 still_going "$writer" "the writer"
 reload slow "$(slow 0)"
-ended_soon "$writer" 15 "the writer"
+ended_soon "$writer" 16 "the writer"
 equals "mapped sectors" "$(thin_mapped t)" $((4000 * 128))
 equals "chunks used" "$(chunks_used)" 4016
 remove r t

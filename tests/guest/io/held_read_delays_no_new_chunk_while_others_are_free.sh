@@ -22,7 +22,7 @@ sleep 2
 
 throttled rbps=1024 dd if=/dev/mapper/a of="$W/read" bs=64k count=1 iflag=direct status=none
 held=$!
-sleep 1
+wait_for 20 in_flight a
 message delete 0
 # A commit, without which what was freed is not free yet.
 message set_transaction_id 0 1

@@ -14,7 +14,7 @@ mkfs.ext4 -q -b 4096 /dev/mapper/t
 dir=$(mounted t)
 # fio's own headers tell whether a block is the one that belongs there.
 verified --name=f --filename="$dir/file" --rw=write --bs=4k --size=2m --do_verify=0 --end_fsync=1
-umount "$dir"
+wait_for 10 umount "$dir"
 snap a 1 t 0
 snap b 2 t 0
 snap raw 3 t 0
@@ -28,7 +28,10 @@ verified --filename="$b/file" --readonly --rw=randread --bs=4k --size=2m --verif
     --name=direct --direct=1 --fixedbufs=1 --registerfiles=1 --name=cached --stonewall --direct=0
 drr_at_least bounced_pages 450
 drr_at_least served_pages 950
-umount "$a" "$b"
+# A ring gives back its files a moment after the program has ended (io_uring/io_uring.c, io_ring_exit_work).
+for at in "$a" "$b"; do
+    wait_for 10 umount "$at"
+done
 
 cp /dev/mapper/still "$W/still"
 verified --direct=1 --fixedbufs=1 --registerfiles=1 --sqthread_poll=1 --rw=randwrite --bsrange=512-96k --blockalign=512 --size=8m \

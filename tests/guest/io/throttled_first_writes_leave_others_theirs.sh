@@ -21,7 +21,7 @@ done
 answered dd if=/dev/zero of=/dev/mapper/v bs=64k count=8 seek=8 oflag=direct status=none
 still_going "$writer" "the throttled writer"
 unthrottled
-ended_soon "$writer" 15 "the throttled writer"
+ended_soon "$writer" 16 "the throttled writer"
 equals "mapped sectors" "$(thin_mapped t)" $((4000 * 128))
 remove t v
 pool_remove pool

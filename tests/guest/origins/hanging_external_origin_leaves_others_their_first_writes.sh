@@ -40,7 +40,7 @@ sleep 0.5
 dmsetup resume ext
 wait "$suspender" || fail "the thin could not be suspended"
 dmsetup resume t
-ended_soon "$writer" 15 "the writer"
+ended_soon "$writer" 18 "the writer"
 python3 - "$W/t" <<'END'
 import sys
 with open(sys.argv[1], "r+b") as f:
