@@ -220,6 +220,7 @@ fn candidates(madison: &str, wanted: &str) -> Vec<String> {
     all
 }
 
+/// Makes a cache entry: downloads the packages, takes out of them what is needed, and readies the tree for modules.
 fn prepare(tmp: &Path, buildroot: &Path, pin: &Pin, d: &Debian) -> Result<()> {
     let log = cache::log("kernel")?;
     let debs = tmp.join("debs");
@@ -230,34 +231,58 @@ fn prepare(tmp: &Path, buildroot: &Path, pin: &Pin, d: &Debian) -> Result<()> {
     let facts = download(buildroot, &binds, pin, d, &source, &log)?;
     let release = &facts.release;
 
-    // Unpack: source, configuration and symbol versions, image, modules.
     let x = tmp.join("x");
-    fs::create_dir_all(&x).context("cannot make a directory to unpack in")?;
-    for deb in fs::read_dir(&debs)
+    unpack(&debs, &x, &log)?;
+    let modules = x.join("usr/lib/modules").join(release);
+    take_source(tmp, &x, &source, release, &log)?;
+    take_image(tmp, &x, &modules, release)?;
+    take_modules(tmp, &modules, release, &log)?;
+    prepare_tree(tmp, buildroot, d, release, &log)?;
+
+    for done in [&debs, &x] {
+        fs::remove_dir_all(done).with_context(|| format!("cannot remove {}", done.display()))?;
+    }
+    let text = serde_json::to_string_pretty(&facts).context("cannot write facts.json")?;
+    fs::write(tmp.join("facts.json"), text).context("cannot write facts.json")
+}
+
+/// Unpacks all packages of a directory into one tree.
+fn unpack(debs: &Path, x: &Path, log: &Path) -> Result<()> {
+    fs::create_dir_all(x).context("cannot make a directory to unpack in")?;
+    for deb in fs::read_dir(debs)
         .context("cannot list the packages")?
         .flatten()
     {
         proc::run_logged(
-            proc::command("dpkg-deb").arg("-x").arg(deb.path()).arg(&x),
-            &log,
+            proc::command("dpkg-deb").arg("-x").arg(deb.path()).arg(x),
+            log,
         )?;
     }
+    Ok(())
+}
+
+/// The source, with the configuration and the symbol versions that the headers have.
+fn take_source(tmp: &Path, x: &Path, source: &str, release: &str, log: &Path) -> Result<()> {
     proc::run_logged(
         proc::command("tar")
             .arg("-C")
             .arg(tmp)
             .arg("-xf")
             .arg(x.join(format!("usr/src/{source}.tar.xz"))),
-        &log,
+        log,
     )?;
-    let (src, obj) = (tmp.join("src"), tmp.join("obj"));
-    rename(&tmp.join(&source), &src)?;
+    let obj = tmp.join("obj");
+    rename(&tmp.join(source), &tmp.join("src"))?;
     fs::create_dir_all(&obj).context("cannot make obj")?;
     let headers = x.join(format!("usr/src/linux-headers-{release}"));
     for f in [".config", "Module.symvers"] {
         fs::copy(headers.join(f), obj.join(f)).with_context(|| format!("the headers lack {f}"))?;
     }
-    let modules = x.join("usr/lib/modules").join(release);
+    Ok(())
+}
+
+/// The kernel's image.
+fn take_image(tmp: &Path, x: &Path, modules: &Path, release: &str) -> Result<()> {
     let vmlinuz = ["vmlinuz.unsigned", "vmlinuz"]
         .iter()
         .map(|n| modules.join(n))
@@ -265,8 +290,11 @@ fn prepare(tmp: &Path, buildroot: &Path, pin: &Pin, d: &Debian) -> Result<()> {
         .find(|p| p.exists())
         .context("the image package holds no vmlinuz")?;
     fs::copy(&vmlinuz, tmp.join("vmlinuz")).context("cannot copy vmlinuz")?;
+    Ok(())
+}
 
-    // Modules uncompressed: unpacking xz is slow where the guest is emulated.
+/// The modules, uncompressed: unpacking xz is slow where the guest is emulated.
+fn take_modules(tmp: &Path, modules: &Path, release: &str, log: &Path) -> Result<()> {
     let tree = tmp.join("tree/lib/modules").join(release);
     fs::create_dir_all(&tree).context("cannot make the module tree")?;
     rename(&modules.join("kernel"), &tree.join("kernel"))?;
@@ -288,11 +316,15 @@ fn prepare(tmp: &Path, buildroot: &Path, pin: &Pin, d: &Debian) -> Result<()> {
                 "sh",
             ])
             .arg(&tree),
-        &log,
+        log,
     )?;
-    depmod(&tmp.join("tree"), release, &log)?;
-    modules_image(&tree, tmp, &log)?;
+    depmod(&tmp.join("tree"), release, log)?;
+    modules_image(&tree, tmp, log)
+}
 
+/// Configures the tree and builds what modules need of it.
+fn prepare_tree(tmp: &Path, buildroot: &Path, d: &Debian, release: &str, log: &Path) -> Result<()> {
+    let (src, obj) = (tmp.join("src"), tmp.join("obj"));
     let cc = format!("CC={}", d.cc);
     let kernel_release = format!("KERNELRELEASE={release}");
     let jobs = format!("-j{}", cpus());
@@ -312,13 +344,7 @@ fn prepare(tmp: &Path, buildroot: &Path, pin: &Pin, d: &Debian) -> Result<()> {
             "modules_prepare",
         ],
     );
-    proc::run_logged(&mut make, &log)?;
-
-    for done in [&debs, &x] {
-        fs::remove_dir_all(done).with_context(|| format!("cannot remove {}", done.display()))?;
-    }
-    let text = serde_json::to_string_pretty(&facts).context("cannot write facts.json")?;
-    fs::write(tmp.join("facts.json"), text).context("cannot write facts.json")
+    proc::run_logged(&mut make, log)
 }
 
 /// Downloads the newest complete set of packages, the pinned version before all others.
