@@ -10,16 +10,41 @@ use std::path::Path;
 #[command(after_help = "Changes nothing. Exits with 1 when something is missing.")]
 pub struct Args {}
 
-pub fn run(_args: Args) -> Result<i32> {
-    let mut missing = 0;
-    let mut say = |ok: bool, what: &str, fix: &str| {
+/// Tells of things one by one, and counts those that are missing.
+#[derive(Default)]
+struct Telling {
+    missing: u32,
+}
+
+impl Telling {
+    fn say(&mut self, ok: bool, what: &str, fix: &str) {
         if ok {
             println!("ok       {what}");
         } else {
-            missing += 1;
+            self.missing += 1;
             println!("MISSING  {what}\n         {fix}");
         }
-    };
+    }
+}
+
+pub fn run(_args: Args) -> Result<i32> {
+    let mut telling = Telling::default();
+    let sudo = if host::is_root() { "" } else { "sudo " };
+    tell_tools(&mut telling, sudo)?;
+    let cache = paths::cache()?;
+    tell_machine(&mut telling, &cache);
+    if let Some(line) = host::install_line()? {
+        println!(
+            "\nall packages at once:\n  {sudo}apt-get install -y {}",
+            line.join(" ")
+        );
+    }
+    tell_cached(&cache)?;
+    Ok(i32::from(telling.missing > 0))
+}
+
+/// The toolchain's components and the host's packages.
+fn tell_tools(telling: &mut Telling, sudo: &str) -> Result<()> {
     for component in ["fmt", "clippy"] {
         let has = proc::output(proc::command("cargo").args([component, "--version"])).is_ok();
         let package = if component == "fmt" {
@@ -28,30 +53,33 @@ pub fn run(_args: Args) -> Result<i32> {
             "clippy"
         };
         let fix = format!("rustup component add {package}");
-        say(has, &format!("cargo {component}"), &fix);
+        telling.say(has, &format!("cargo {component}"), &fix);
     }
-    let sudo = if host::is_root() { "" } else { "sudo " };
     for need in host::needs()? {
         let package = &need.package;
         let fix = format!("{sudo}apt-get install -y {package}");
-        say(
+        telling.say(
             need.met(),
             &format!("{package} ({})", need.files.join(" or ")),
             &fix,
         );
     }
-    say(
+    Ok(())
+}
+
+/// Rights, network and disk space.
+fn tell_machine(telling: &mut Telling, cache: &Path) {
+    telling.say(
         host::is_root(),
         "root rights (chroots and root images)",
         "run it with sudo",
     );
     match apt::mirror() {
-        Ok(uri) => say(true, &format!("Debian archive: {uri}"), ""),
-        Err(e) => say(false, "Debian archive", &format!("{e:#}")),
+        Ok(uri) => telling.say(true, &format!("Debian archive: {uri}"), ""),
+        Err(e) => telling.say(false, "Debian archive", &format!("{e:#}")),
     }
-    let cache = paths::cache()?;
-    let free = free_gib(&cache);
-    say(
+    let free = free_gib(cache);
+    telling.say(
         free.is_none_or(|g| g >= 12),
         &format!(
             "disk space for the cache in {}: {} GiB free",
@@ -60,12 +88,10 @@ pub fn run(_args: Args) -> Result<i32> {
         ),
         "12 GiB are needed: free some, or set DRR_CACHE to a directory elsewhere",
     );
-    if let Some(line) = host::install_line()? {
-        println!(
-            "\nall packages at once:\n  {sudo}apt-get install -y {}",
-            line.join(" ")
-        );
-    }
+}
+
+/// What the cache has, and whether guests can be virtualised.
+fn tell_cached(cache: &Path) -> Result<()> {
     println!("\nin the cache ({}):", cache.display());
     for (what, there) in roots::cached()? {
         println!(
@@ -84,7 +110,7 @@ pub fn run(_args: Args) -> Result<i32> {
         "none: guests are emulated"
     };
     println!("  KVM: {note}");
-    Ok(i32::from(missing > 0))
+    Ok(())
 }
 
 /// Free space where `dir` is or will be.
