@@ -112,6 +112,18 @@ pub fn make(kernel: &Kernel, work: &Path, log: &Path, extra: &[&str], verbose: b
     Ok(())
 }
 
+/// What a build or an editor leaves beside sources.
+const NO_SOURCES: [&str; 8] = [
+    ".o",
+    ".ko",
+    ".mod",
+    ".mod.c",
+    ".cmd",
+    ".swp",
+    "~",
+    "_generated.rs",
+];
+
 /// Copies the module's sources to `dir/work` and returns a text that changes when any of them does.
 pub fn sync_sources(dir: &Path) -> Result<String> {
     let top = paths::checkout();
@@ -119,60 +131,10 @@ pub fn sync_sources(dir: &Path) -> Result<String> {
         bail!("no Kbuild in {}", top.display());
     }
     let work = dir.join("work");
-    let mut files = vec![PathBuf::from("Kbuild")];
-    if top.join("Makefile").exists() {
-        files.push("Makefile".into());
-    }
-    for e in WalkDir::new(top.join("src")).sort_by_file_name() {
-        let e = e.context("cannot list src")?;
-        let name = e.file_name().to_string_lossy();
-        let output = name.starts_with('.')
-            || [
-                ".o",
-                ".ko",
-                ".mod",
-                ".mod.c",
-                ".cmd",
-                ".swp",
-                "~",
-                "_generated.rs",
-            ]
-            .iter()
-            .any(|s| name.ends_with(s));
-        if e.file_type().is_file() && !output {
-            let rel = e
-                .path()
-                .strip_prefix(&top)
-                .context("a path outside the checkout")?;
-            files.push(rel.to_path_buf());
-        }
-    }
+    let files = sources(&top)?;
     let mut state = String::new();
     for rel in &files {
-        let (from, to) = (top.join(rel), work.join(rel));
-        let meta =
-            fs::metadata(&from).with_context(|| format!("cannot stat {}", from.display()))?;
-        let modified = meta.modified().context("no modification time")?;
-        let nanos = modified
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_nanos());
-        state.push_str(&format!("{} {} {nanos}\n", rel.display(), meta.len()));
-        let same = fs::metadata(&to)
-            .is_ok_and(|m| m.len() == meta.len() && m.modified().is_ok_and(|t| t == modified));
-        if same {
-            continue;
-        }
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent)
-                .with_context(|| format!("cannot make {}", parent.display()))?;
-        }
-        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", rel.display()))?;
-        let copy = fs::File::options()
-            .write(true)
-            .open(&to)
-            .with_context(|| format!("cannot open {}", to.display()))?;
-        copy.set_modified(modified)
-            .context("cannot set a modification time")?;
+        state.push_str(&sync(&top, &work, rel)?);
     }
     // What was copied before and is gone from the checkout goes here too.
     let list = dir.join("copied");
@@ -187,6 +149,54 @@ pub fn sync_sources(dir: &Path) -> Result<String> {
     }
     let lines: Vec<&str> = now.iter().map(String::as_str).collect();
     fs::write(&list, lines.join("\n")).context("cannot write the list of sources")?;
+    Ok(state)
+}
+
+/// The module's files, from the top of the checkout.
+fn sources(top: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![PathBuf::from("Kbuild")];
+    if top.join("Makefile").exists() {
+        files.push("Makefile".into());
+    }
+    for e in WalkDir::new(top.join("src")).sort_by_file_name() {
+        let e = e.context("cannot list src")?;
+        let name = e.file_name().to_string_lossy();
+        let output = name.starts_with('.') || NO_SOURCES.iter().any(|s| name.ends_with(s));
+        if e.file_type().is_file() && !output {
+            let rel = e
+                .path()
+                .strip_prefix(top)
+                .context("a path outside the checkout")?;
+            files.push(rel.to_path_buf());
+        }
+    }
+    Ok(files)
+}
+
+/// Copies one file, with its time, unless that was done before; a line that changes when the file does.
+fn sync(top: &Path, work: &Path, rel: &Path) -> Result<String> {
+    let (from, to) = (top.join(rel), work.join(rel));
+    let meta = fs::metadata(&from).with_context(|| format!("cannot stat {}", from.display()))?;
+    let modified = meta.modified().context("no modification time")?;
+    let nanos = modified
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos());
+    let state = format!("{} {} {nanos}\n", rel.display(), meta.len());
+    let same = fs::metadata(&to)
+        .is_ok_and(|m| m.len() == meta.len() && m.modified().is_ok_and(|t| t == modified));
+    if same {
+        return Ok(state);
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    fs::copy(&from, &to).with_context(|| format!("cannot copy {}", rel.display()))?;
+    let copy = fs::File::options()
+        .write(true)
+        .open(&to)
+        .with_context(|| format!("cannot open {}", to.display()))?;
+    copy.set_modified(modified)
+        .context("cannot set a modification time")?;
     Ok(state)
 }
 
