@@ -67,6 +67,75 @@ pub struct Test {
 }
 
 impl Test {
+    /// A test whose header asks for nothing.
+    fn plain(name: &str, about: String) -> Self {
+        Test {
+            name: name.to_string(),
+            about,
+            needs: Needs {
+                root: Root::Initramfs,
+                mem: 1024,
+                movable: 0,
+                // A second processor makes an emulated guest two thirds dearer.
+                smp: 1,
+                disks: Vec::new(),
+                image: false,
+            },
+            timeout: PATIENCE,
+            long: false,
+            solo: false,
+            kernel: None,
+            hostile: false,
+            failslab: false,
+            skip_ok: None,
+        }
+    }
+
+    /// Takes a `key=value` of the header's vm line.
+    fn set(&mut self, word: &str) -> Result<()> {
+        let (k, v) = word
+            .split_once('=')
+            .with_context(|| format!("{word:?} is not key=value"))?;
+        let yes = || match v {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            _ => bail!("{word}: yes or no is wanted"),
+        };
+        let number = || {
+            v.parse()
+                .with_context(|| format!("{word}: a number is wanted"))
+        };
+        match k {
+            "root" => {
+                self.needs.root = match v {
+                    "initramfs" => Root::Initramfs,
+                    "bookworm" => Root::Bookworm,
+                    "trixie" => Root::Trixie,
+                    _ => bail!("{word}: no such root"),
+                }
+            }
+            "mem" => self.needs.mem = number()?,
+            "movable" => self.needs.movable = number()?,
+            "smp" => self.needs.smp = number()?,
+            "timeout" => self.timeout = u64::from(number()?).max(PATIENCE),
+            "disk" => self.needs.disks.push(v.to_string()),
+            "image" => self.needs.image = yes()?,
+            "long" => self.long = yes()?,
+            "solo" => self.solo = yes()?,
+            "kernel" => {
+                self.kernel = Some(match v {
+                    "stock" => KernelKind::Stock,
+                    "debug" => KernelKind::Debug,
+                    _ => bail!("{word}: stock or debug is wanted"),
+                })
+            }
+            "hostile" => self.hostile = yes()?,
+            "failslab" => self.failslab = yes()?,
+            _ => bail!("unknown key {k:?} in the vm line"),
+        }
+        Ok(())
+    }
+
     /// Why the test is skipped on a kernel of this kind; `None`: it is not.
     pub fn unfit(&self, kind: KernelKind) -> Option<&'static str> {
         match (self.kernel?, kind) {
@@ -148,74 +217,13 @@ fn parse(name: &str, text: &str) -> Result<Test> {
     if about.is_empty() || about.starts_with("vm:") {
         bail!("line 2 does not say what the test shows");
     }
-    let mut test = Test {
-        name: name.to_string(),
-        about,
-        needs: Needs {
-            root: Root::Initramfs,
-            mem: 1024,
-            movable: 0,
-            // A second processor makes an emulated guest two thirds dearer.
-            smp: 1,
-            disks: Vec::new(),
-            image: false,
-        },
-        timeout: PATIENCE,
-        long: false,
-        solo: false,
-        kernel: None,
-        hostile: false,
-        failslab: false,
-        skip_ok: None,
-    };
+    let mut test = Test::plain(name, about);
     for line in header {
         if let Some(why) = line.strip_prefix("skip-ok:") {
             test.skip_ok = Some(why.trim().to_string());
         }
-        let Some(words) = line.strip_prefix("vm:") else {
-            continue;
-        };
-        for word in words.split_whitespace() {
-            let (k, v) = word
-                .split_once('=')
-                .with_context(|| format!("{word:?} is not key=value"))?;
-            let yes = || match v {
-                "yes" => Ok(true),
-                "no" => Ok(false),
-                _ => bail!("{word}: yes or no is wanted"),
-            };
-            let number = || {
-                v.parse()
-                    .with_context(|| format!("{word}: a number is wanted"))
-            };
-            match k {
-                "root" => {
-                    test.needs.root = match v {
-                        "initramfs" => Root::Initramfs,
-                        "bookworm" => Root::Bookworm,
-                        "trixie" => Root::Trixie,
-                        _ => bail!("{word}: no such root"),
-                    }
-                }
-                "mem" => test.needs.mem = number()?,
-                "movable" => test.needs.movable = number()?,
-                "smp" => test.needs.smp = number()?,
-                "timeout" => test.timeout = u64::from(number()?).max(PATIENCE),
-                "disk" => test.needs.disks.push(v.to_string()),
-                "image" => test.needs.image = yes()?,
-                "long" => test.long = yes()?,
-                "solo" => test.solo = yes()?,
-                "kernel" => {
-                    test.kernel = Some(match v {
-                        "stock" => KernelKind::Stock,
-                        "debug" => KernelKind::Debug,
-                        _ => bail!("{word}: stock or debug is wanted"),
-                    })
-                }
-                "hostile" => test.hostile = yes()?,
-                "failslab" => test.failslab = yes()?,
-                _ => bail!("unknown key {k:?} in the vm line"),
-            }
+        for word in line.strip_prefix("vm:").unwrap_or("").split_whitespace() {
+            test.set(word)?;
         }
     }
     Ok(test)
