@@ -6,7 +6,9 @@
 //! median goes into the table and the JSON.
 
 use crate::bars::{Bars, Figure};
+use crate::build::Built;
 use crate::figures::{self, commit, Guest, Media, SIDES};
+use crate::kernel::Kernel;
 use crate::machine::{Event, Job, Outcome, Vm};
 use crate::roots::Root;
 use crate::{build, kernel, paths, picture};
@@ -249,6 +251,15 @@ impl Bench {
     fn sides(&self) -> Vec<&'static str> {
         SIDES.iter().chain(self.others).copied().collect()
     }
+
+    /// How often each case is measured: what is counted in instructions comes out the same each time.
+    fn rounds(&self, args: &Args) -> u32 {
+        if self.icount {
+            1
+        } else {
+            args.rounds
+        }
+    }
 }
 
 pub fn run(args: Args) -> Result<i32> {
@@ -261,66 +272,10 @@ pub fn run(args: Args) -> Result<i32> {
     let wanted = |b: &&Bench| args.names.is_empty() || args.names.iter().any(|n| n == b.name);
     let mut bad = false;
     for bench in BENCHES.iter().filter(wanted) {
-        let rounds = if bench.icount { 1 } else { args.rounds };
-        let mut vm = Vm::new(kernel.clone(), Some(module.clone()));
-        vm.root = Root::Trixie;
-        vm.smp = args.smp;
-        vm.mem = 4096;
-        vm.icount = bench.icount;
-        // What counts is that it moves on.
-        let patience = Duration::from_secs(600);
-        vm.timeout = patience;
-        let dir = "/tmp/bench";
-        let files = [
-            paths::vm().join(format!("bench/{}.sh", bench.name)),
-            paths::vm().join("bench/containers.sh"),
-            paths::vm().join("bench/read.py"),
-            paths::vm().join("bench/direct.py"),
-            paths::checkout().join("tests/guest/lib.sh"),
-            paths::checkout().join("tests/guest/cached.py"),
-        ];
-        let script = format!(
-            "{}cd /tmp\nTESTS={dir} SCRATCH=/tmp MEDIA={} ROUNDS={rounds} exec /bin/sh {dir}/{}.sh\n",
-            figures::bundle(dir, &files)?,
-            args.media.name(),
-            bench.name,
-        );
-        let mut guest = Guest::default();
-        let outcome = vm.run_job(
-            &Job::Script(script.into_bytes()),
-            &mut |event| match event {
-                Event::Output(bytes) => {
-                    guest.feed(&bytes);
-                    Some(patience)
-                }
-                _ => None,
-            },
-        )?;
-        guest.feed(b"\n");
+        let rounds = bench.rounds(&args);
+        let (guest, outcome) = measure(bench, &args, &kernel, &module)?;
         let rows = rows(bench, &guest, rounds);
-        let heading = heading(bench, &args, &kernel.release, &outcome);
-        println!("\n{}: {heading}", bench.name);
-        print!("{}", table(&bench.sides(), &rows));
-        let named = |file: &PathBuf| named_file(file, bench, &args);
-        let plots: Vec<PathBuf> = args.plot.iter().map(named).collect();
-        picture::write(&bars(bench, &heading, &rows), &plots)?;
-        if let Some(file) = &args.json {
-            let object = json!({
-                "name": bench.name,
-                "kernel": kernel.release,
-                "accel": outcome.accel.name(),
-                "commit": commit(),
-                "media": match bench.devices {
-                    Devices::All => "all",
-                    Devices::Asked => args.media.name(),
-                    Devices::Memory => "none",
-                },
-                "processors": if bench.icount { 1 } else { args.smp },
-                "rounds": rounds,
-                "rows": rows.iter().map(|r| r.json(&bench.sides())).collect::<Vec<Value>>(),
-            });
-            figures::write_json(&named_file(file, bench, &args), &object)?;
-        }
+        publish(bench, &args, &kernel, &outcome, &rows)?;
         let complaints = figures::complaints(&outcome)?;
         for line in &complaints {
             eprintln!("bench {} failed: {line}", bench.name);
@@ -338,6 +293,86 @@ pub fn run(args: Args) -> Result<i32> {
         }
     }
     Ok(i32::from(bad))
+}
+
+/// Boots a guest and runs the benchmark in it.
+fn measure(
+    bench: &Bench,
+    args: &Args,
+    kernel: &Kernel,
+    module: &Built,
+) -> Result<(Guest, Outcome)> {
+    let mut vm = Vm::new(kernel.clone(), Some(module.clone()));
+    vm.root = Root::Trixie;
+    vm.smp = args.smp;
+    vm.mem = 4096;
+    vm.icount = bench.icount;
+    // What counts is that it moves on.
+    let patience = Duration::from_secs(600);
+    vm.timeout = patience;
+    let dir = "/tmp/bench";
+    let files = [
+        paths::vm().join(format!("bench/{}.sh", bench.name)),
+        paths::vm().join("bench/containers.sh"),
+        paths::vm().join("bench/read.py"),
+        paths::vm().join("bench/direct.py"),
+        paths::checkout().join("tests/guest/lib.sh"),
+        paths::checkout().join("tests/guest/cached.py"),
+    ];
+    let script = format!(
+        "{}cd /tmp\nTESTS={dir} SCRATCH=/tmp MEDIA={} ROUNDS={} exec /bin/sh {dir}/{}.sh\n",
+        figures::bundle(dir, &files)?,
+        args.media.name(),
+        bench.rounds(args),
+        bench.name,
+    );
+    let mut guest = Guest::default();
+    let outcome = vm.run_job(
+        &Job::Script(script.into_bytes()),
+        &mut |event| match event {
+            Event::Output(bytes) => {
+                guest.feed(&bytes);
+                Some(patience)
+            }
+            _ => None,
+        },
+    )?;
+    guest.feed(b"\n");
+    Ok((guest, outcome))
+}
+
+/// Prints the table, draws the pictures and writes the JSON that are wanted.
+fn publish(
+    bench: &Bench,
+    args: &Args,
+    kernel: &Kernel,
+    outcome: &Outcome,
+    rows: &[Row],
+) -> Result<()> {
+    let heading = heading(bench, args, &kernel.release, outcome);
+    println!("\n{}: {heading}", bench.name);
+    print!("{}", table(&bench.sides(), rows));
+    let named = |file: &PathBuf| named_file(file, bench, args);
+    let plots: Vec<PathBuf> = args.plot.iter().map(named).collect();
+    picture::write(&bars(bench, &heading, rows), &plots)?;
+    if let Some(file) = &args.json {
+        let object = json!({
+            "name": bench.name,
+            "kernel": kernel.release,
+            "accel": outcome.accel.name(),
+            "commit": commit(),
+            "media": match bench.devices {
+                Devices::All => "all",
+                Devices::Asked => args.media.name(),
+                Devices::Memory => "none",
+            },
+            "processors": if bench.icount { 1 } else { args.smp },
+            "rounds": bench.rounds(args),
+            "rows": rows.iter().map(|r| r.json(&bench.sides())).collect::<Vec<Value>>(),
+        });
+        figures::write_json(&named_file(file, bench, args), &object)?;
+    }
+    Ok(())
 }
 
 /// One file a benchmark: several get its name into theirs.

@@ -5,8 +5,10 @@
 //! The guest's half is vm/demo/run.sh: it runs both sides in one boot and prints `figure SIDE CASE METRIC VALUE` lines, which
 //! become the table and the JSON here. What else it prints is progress.
 
+use crate::build::Built;
 use crate::figures::{self, commit, Figures, Guest, Media, SIDES};
-use crate::machine::{Event, Job, Vm};
+use crate::kernel::Kernel;
+use crate::machine::{Event, Job, Outcome, Vm};
 use crate::{build, kernel, paths};
 use anyhow::{bail, Result};
 use serde_json::{json, Value};
@@ -50,50 +52,13 @@ pub fn run(args: Args) -> Result<i32> {
         bail!("the checkout holds no module to show");
     };
     let release = kernel.release.clone();
-    let mut vm = Vm::new(kernel, module);
-    vm.image = true;
-    // The image on an emulated disk in memory, and the page cache of every container beside it; one side at a time.
-    vm.mem = 2048 + 384 * args.containers;
-    // How long a side takes depends on the machine by far more than any limit should: what counts is that it moves on.
-    let patience = Duration::from_secs(600);
-    vm.timeout = patience;
-
-    let mut guest = Guest::default();
-    let job = Job::Script(script(&args)?.into_bytes());
-    let outcome = vm.run_job(&job, &mut |event| match event {
-        Event::Output(bytes) => {
-            guest.feed(&bytes);
-            Some(patience)
-        }
-        _ => None,
-    })?;
-    guest.feed(b"\n");
-
+    let (guest, outcome) = watch(&args, kernel, module)?;
     let report = Report {
         figures: guest.figures,
         differences: guest.differences,
         containers: args.containers,
     };
-    if !report.figures.is_empty() {
-        println!();
-        println!(
-            "{} containers of one {}, started one after the other and kept up",
-            args.containers,
-            match report
-                .get(SIDES[0], "image", "bytes")
-                .or(report.get(SIDES[1], "image", "bytes"))
-            {
-                Some(bytes) => format!("image of {:.0} MiB", bytes / MIB),
-                None => "image".to_string(),
-            },
-        );
-        println!(
-            "kernel {release} under {}; the data device has the latency of {}",
-            outcome.accel.name(),
-            args.media.describe(),
-        );
-        print!("{}", report.table());
-    }
+    report.print(&args, &release, &outcome);
     if let Some(file) = &args.json {
         let object = json!({
             "name": "demo",
@@ -122,6 +87,29 @@ pub fn run(args: Args) -> Result<i32> {
     }
     eprintln!("console: {}", outcome.console.display());
     Ok(1)
+}
+
+/// Boots a guest and runs the demo in it.
+fn watch(args: &Args, kernel: Kernel, module: Option<Built>) -> Result<(Guest, Outcome)> {
+    let mut vm = Vm::new(kernel, module);
+    vm.image = true;
+    // The image on an emulated disk in memory, and the page cache of every container beside it; one side at a time.
+    vm.mem = 2048 + 384 * args.containers;
+    // How long a side takes depends on the machine by far more than any limit should: what counts is that it moves on.
+    let patience = Duration::from_secs(600);
+    vm.timeout = patience;
+
+    let mut guest = Guest::default();
+    let job = Job::Script(script(args)?.into_bytes());
+    let outcome = vm.run_job(&job, &mut |event| match event {
+        Event::Output(bytes) => {
+            guest.feed(&bytes);
+            Some(patience)
+        }
+        _ => None,
+    })?;
+    guest.feed(b"\n");
+    Ok((guest, outcome))
 }
 
 /// The path of its shell matters: a bare `sh`
@@ -239,7 +227,40 @@ impl Report {
         text
     }
 
+    /// The head of the report and its table; nothing when there are no figures.
+    fn print(&self, args: &Args, release: &str, outcome: &Outcome) {
+        if self.figures.is_empty() {
+            return;
+        }
+        println!();
+        println!(
+            "{} containers of one {}, started one after the other and kept up",
+            args.containers,
+            match self
+                .get(SIDES[0], "image", "bytes")
+                .or(self.get(SIDES[1], "image", "bytes"))
+            {
+                Some(bytes) => format!("image of {:.0} MiB", bytes / MIB),
+                None => "image".to_string(),
+            },
+        );
+        println!(
+            "kernel {release} under {}; the data device has the latency of {}",
+            outcome.accel.name(),
+            args.media.describe(),
+        );
+        print!("{}", self.table());
+    }
+
     fn write_table(&self, out: &mut String) -> std::fmt::Result {
+        self.write_containers(out)?;
+        writeln!(out)?;
+        self.write_savings(out)?;
+        self.write_proofs(out)
+    }
+
+    /// A line a container.
+    fn write_containers(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out)?;
         write!(out, "{:<11}", "")?;
         for m in &METRICS[..4] {
@@ -267,8 +288,11 @@ impl Report {
             let label = format!("2-{} in all", self.containers);
             line(label, &|side, m| self.later(side, &[m.key]))?;
         }
-        writeln!(out)?;
+        Ok(())
+    }
 
+    /// How much less the later containers read, and how much sooner they start.
+    fn write_savings(&self, out: &mut String) -> std::fmt::Result {
         let total = ["data_bytes", "meta_bytes"];
         let kinds: [(&str, &[&str]); 3] = [
             ("in all", &total),
@@ -299,6 +323,11 @@ impl Report {
                 if p >= 0.0 { "less" } else { "more" }
             )?;
         }
+        Ok(())
+    }
+
+    /// What was compared, and found.
+    fn write_proofs(&self, out: &mut String) -> std::fmt::Result {
         if let Some(n) = self.differences {
             let files: f64 = (1..=self.containers)
                 .filter_map(|c| self.container(SIDES[1], c, "files"))
