@@ -33,6 +33,7 @@ const ROOMS: [Room; 9] = [
         floor: 8,
         name: "control: what administrators and device-mapper ask",
         paths: &[
+            "src/control/",
             "src/pool/args.rs",
             "src/pool/messages.rs",
             "src/pool/snapshots.rs",
@@ -66,7 +67,7 @@ const ROOMS: [Room; 9] = [
     Room {
         floor: 3,
         name: "platform: what pure files need from the kernel",
-        paths: &["src/drr/platform.rs"],
+        paths: &["src/drr/platform.rs", "src/platform.rs"],
     },
     Room {
         floor: 2,
@@ -76,7 +77,14 @@ const ROOMS: [Room; 9] = [
     Room {
         floor: 1,
         name: "words and formats",
-        paths: &["src/meta/format.rs", "src/meta/freed.rs", "src/units.rs"],
+        paths: &[
+            "src/freed.rs",
+            "src/meta/format.rs",
+            "src/meta/freed.rs",
+            "src/ondisk.rs",
+            "src/quota.rs",
+            "src/units.rs",
+        ],
     },
 ];
 
