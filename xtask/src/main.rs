@@ -3,7 +3,7 @@
 //! `cargo xtask`: everything about dm-drr that takes more than one command.
 //!
 //! One file per subcommand (`bench`, `build`, `demo`, `doctor`, `heatmap`, `lint`, `test`, `vm`); what they share is in `cache` (downloads
-//! and images, keyed by content), `kernel` (pin and prepared tree), `debug_kernel` (the one that is built here), `machine`
+//! and images, keyed by content), `kernel` (pins, prepared trees, and the debug kernel, which is built here), `machine`
 //! (a boot), `emulator` (QEMU), `klog` (kernel log filter), `sources` (Rust files as tokens), `figures` (what a guest measures),
 //! `proc` (child processes that never outlive us) and `ui` (progress).
 #![forbid(unsafe_code)]
@@ -14,7 +14,6 @@ mod bars;
 mod bench;
 mod build;
 mod cache;
-mod debug_kernel;
 mod demo;
 mod doctor;
 mod emulator;

@@ -5,7 +5,7 @@
 //! It is built in the cache, once for each version and configuration, and has the same parts as a stock kernel's entry but
 //! the source, so that everything else treats both alike.
 
-use crate::kernel::{self, Kernel};
+use super::prepared::{cpus, depmod, modules_image, Kernel};
 use crate::{cache, host, paths, proc, roots, ui};
 use anyhow::{bail, Context, Result};
 use std::fs;
@@ -58,7 +58,7 @@ fn build(tmp: &Path, buildroot: &Path, src: &Path, release: &str, fragment: &str
     for dir in [&obj, &tree] {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    let jobs = format!("-j{}", kernel::cpus());
+    let jobs = format!("-j{}", cpus());
     let make = |targets: &[&str]| -> Result<()> {
         let binds = [(src, "k/src"), (obj.as_path(), "k/obj"), (&tree, "m")];
         let mut words = vec!["make", "-C", "/k/src", "O=/k/obj", TOOLCHAIN, &jobs];
@@ -87,8 +87,8 @@ fn build(tmp: &Path, buildroot: &Path, src: &Path, release: &str, fragment: &str
         .context("the build left no bzImage")?;
     let modules = tree.join("lib/modules").join(release);
     let _ = fs::remove_file(modules.join("build"));
-    kernel::depmod(&tree, release, &log)?;
-    kernel::modules_image(&modules, tmp, &log)?;
+    depmod(&tree, release, &log)?;
+    modules_image(&modules, tmp, &log)?;
     strip(&obj, &log)
 }
 
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_release_is_what_the_configuration_makes_it() {
         let line = format!("CONFIG_LOCALVERSION=\"{SUFFIX}\"");
-        let text = include_str!("../../vm/debug.config");
+        let text = include_str!("../../../vm/debug.config");
         assert!(text.lines().any(|l| l == line), "{line}");
     }
 }
