@@ -539,10 +539,26 @@ mod tests {
         let all = said(&[MAIN, POOL, MODE, ("src/dm/bio.rs", text)], &[]);
         assert_eq!(all.len(), 2, "{all:?}");
         assert!(all[1].contains("src/pool/mode.rs"), "{all:?}");
-        let own = ("src/pool/mod.rs", "mod table; use table::Table;");
-        let all = said(&[MAIN, own, ("src/pool/table.rs", "")], &[]);
-        assert_eq!(all.len(), 1, "{all:?}");
-        assert!(all[0].contains("uses src/pool/table.rs (floor 8)"));
+    }
+
+    #[test]
+    fn a_folder_uses_the_files_below_it_by_their_bare_names() {
+        let files = [
+            ("src/pool/mod.rs", "mod mode; use mode::Mode;"),
+            ("src/thin/mod.rs", "mod map; fn a() { map::b() }"),
+            MODE,
+            ("src/thin/map.rs", ""),
+        ];
+        let files: Vec<Source> = files
+            .iter()
+            .filter_map(|(path, text)| Source::new(path, text).ok())
+            .collect();
+        let found: Vec<(&str, &str)> = arrows(&files).into_keys().collect();
+        let expected = [
+            ("src/pool/mod.rs", "src/pool/mode.rs"),
+            ("src/thin/mod.rs", "src/thin/map.rs"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
