@@ -3,7 +3,7 @@
 //! `cargo xtask lint`: formatting, lints and documentation with warnings as errors, and the module's own rules: `unsafe` stays in
 //! src/dm, arrows point down (`arrows`), files and functions are short (`sizes`), a type name has one meaning (`names`).
 
-use crate::{arrows, build, cache, frames, host, kernel, names, paths, proc, sizes, ui};
+use crate::{arrows, build, cache, frames, host, kernel, names, paths, proc, sizes, sources, ui};
 use anyhow::{bail, Context, Result};
 use proc_macro2::{TokenStream, TokenTree};
 use std::fs;
@@ -154,43 +154,26 @@ fn stack_frames(name: &str) -> Result<()> {
 
 /// Looks for `unsafe` in every Rust file outside of the C-facing folder.
 fn unsafe_stays() -> Result<()> {
-    let top = paths::checkout();
     let mut found = Vec::new();
     for dir in ["src", "xtask", "tests"] {
-        let root = top.join(dir);
-        if !root.exists() {
-            continue;
-        }
-        for e in WalkDir::new(&root).sort_by_file_name() {
-            let e = e.context("cannot list sources")?;
-            let rel = e.path().strip_prefix(&top).unwrap_or(e.path());
-            let rust = rel.extension().is_some_and(|x| x == "rs");
-            let may =
-                rel.starts_with(UNSAFE_DIR) || UNSAFE_FILES.iter().any(|f| rel == Path::new(f));
-            if !rust || may {
+        for source in sources::read(dir)? {
+            let path = Path::new(&source.path);
+            if path.starts_with(UNSAFE_DIR) || UNSAFE_FILES.iter().any(|f| path == Path::new(f)) {
                 continue;
             }
-            let text = fs::read_to_string(e.path())
-                .with_context(|| format!("cannot read {}", rel.display()))?;
-            for line in unsafe_lines(&text).with_context(|| format!("in {}", rel.display()))? {
+            for line in unsafe_lines(source.tokens) {
                 found.push(format!(
                     "{}:{line}: unsafe outside of {UNSAFE_DIR}",
-                    rel.display()
+                    source.path
                 ));
             }
         }
     }
-    if !found.is_empty() {
-        bail!("{}", found.join("\n"));
-    }
-    Ok(())
+    sources::verdict(found)
 }
 
 /// The lines with an `unsafe` token, macro bodies included; comments and strings hold none.
-fn unsafe_lines(text: &str) -> Result<Vec<usize>> {
-    let tokens: TokenStream = text
-        .parse()
-        .map_err(|e| anyhow::anyhow!("these are no Rust tokens: {e}"))?;
+fn unsafe_lines(tokens: TokenStream) -> Vec<usize> {
     let mut lines = Vec::new();
     let mut stack = vec![tokens];
     while let Some(stream) = stack.pop() {
@@ -203,7 +186,7 @@ fn unsafe_lines(text: &str) -> Result<Vec<usize>> {
         }
     }
     lines.sort_unstable();
-    Ok(lines)
+    lines
 }
 
 /// Runs shellcheck on the guest's scripts and the CI script.
@@ -256,17 +239,21 @@ fn shellcheck() -> Result<()> {
 mod tests {
     use super::*;
 
+    fn lines(text: &str) -> Option<Vec<usize>> {
+        text.parse().ok().map(unsafe_lines)
+    }
+
     #[test]
     fn only_real_tokens_count() {
         let text =
             "// unsafe\n/* unsafe */ fn a() { let s = \"unsafe\"; }\n#![deny(unsafe_code)]\n";
-        assert_eq!(unsafe_lines(text).ok(), Some(vec![]));
+        assert_eq!(lines(text), Some(vec![]));
     }
 
     #[test]
     fn unsafe_is_found_in_code_and_in_macros() {
         let text = "fn a() {\n    unsafe { b() }\n}\nmacro_rules! m { () => {\n unsafe {} } }\n\
                     unsafe impl Send for X {}\n";
-        assert_eq!(unsafe_lines(text).ok(), Some(vec![2, 5, 6]));
+        assert_eq!(lines(text), Some(vec![2, 5, 6]));
     }
 }
